@@ -1,0 +1,119 @@
+"""nnlab: neural networks on NumPy and hand-written CUDA kernels.
+
+The names here are PyTorch's. Sub-packages (``nnlab.nn``, ``nnlab.optim``, ...) load when they are first used; importing
+nnlab touches no GPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from nnlab.autograd import Function, Size, Tensor, enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
+from nnlab.autograd.creation import (
+    arange,
+    as_tensor,
+    empty,
+    eye,
+    from_dlpack,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    rand,
+    randint,
+    randn,
+    randperm,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from nnlab.autograd.elementwise import add, clamp, div, maximum, minimum, mul, pow, sigmoid, sign, sub, where
+from nnlab.autograd.index import gather, index_select
+from nnlab.autograd.matmul import matmul
+from nnlab.autograd.reduce import (
+    all,
+    amax,
+    amin,
+    any,
+    argmax,
+    argmin,
+    argsort,
+    cumsum,
+    logsumexp,
+    max,
+    mean,
+    min,
+    norm,
+    prod,
+    sort,
+    std,
+    sum,
+    topk,
+    var,
+)
+from nnlab.autograd.shape import (
+    cat,
+    chunk,
+    flatten,
+    flip,
+    movedim,
+    permute,
+    reshape,
+    roll,
+    split,
+    squeeze,
+    stack,
+    transpose,
+    unbind,
+    unsqueeze,
+)
+from nnlab.backend import Device as device
+from nnlab.random import Generator, default_generator, manual_seed
+from nnlab.types import bool_, float16, float32, float64, int8, int16, int32, int64, uint8
+
+__version__ = "0.1.0"
+
+_SUBPACKAGES = ("autograd", "backend", "data", "models", "nn", "optim", "testing", "train")
+
+
+def exp(input: Tensor) -> Tensor:
+    """e ** input, elementwise."""
+    return input.exp()
+
+
+def log(input: Tensor) -> Tensor:
+    """Natural logarithm, elementwise."""
+    return input.log()
+
+
+def sqrt(input: Tensor) -> Tensor:
+    """Square root, elementwise."""
+    return input.sqrt()
+
+
+def abs(input: Tensor) -> Tensor:
+    """Absolute value, elementwise."""
+    return input.abs()
+
+
+def tanh(input: Tensor) -> Tensor:
+    """Hyperbolic tangent, elementwise."""
+    return input.tanh()
+
+
+def isfinite(input: Tensor) -> Tensor:
+    """Whether each element is neither NaN nor infinite."""
+    return input.isfinite()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"nnlab.{name}")
+    raise AttributeError(f"module 'nnlab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_SUBPACKAGES])

@@ -1,0 +1,115 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nnlab import types
+from nnlab.autograd.elementwise import cast, common_dtype, sum_to
+from nnlab.autograd.tape import Node, Op
+from nnlab.errors import DtypeError, ShapeError
+
+if TYPE_CHECKING:
+    from nnlab.autograd.tensor import Tensor
+
+
+def product(be: Any, a: Any, b: Any) -> Any:
+    """``a @ b`` over raw arrays; float16 products add up in float32."""
+    if a.dtype == types.float16:
+        return be.xp.matmul(a.astype(types.float32), b.astype(types.float32)).astype(types.float16)
+    return be.xp.matmul(a, b)
+
+
+class MatMul(Op):
+    """Product of stacks of matrices, both with at least two dimensions."""
+
+    @staticmethod
+    def forward(ctx: Node, a: Any, b: Any) -> Any:
+        ctx.save_inputs(0, 1)
+        return product(ctx.be, a, b)
+
+    @staticmethod
+    def backward(ctx: Node, dy: Tensor) -> Any:
+        a, b = ctx.input(0), ctx.input(1)
+        da = sum_to(MatMul.apply(dy, b.transpose(-1, -2)), a.shape) if ctx.needs[0] else None
+        db = sum_to(MatMul.apply(a.transpose(-1, -2), dy), b.shape) if ctx.needs[1] else None
+        return da, db
+
+
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """Matrix product with PyTorch's rules: vectors get a dimension for the time of the product, stacks broadcast.
+
+    Args:
+        input: (..., M, K) or (K,).
+        other: (..., K, N) or (K,).
+    """
+    a, b = input, other
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"[matmul] both tensors need a dimension, got shapes {tuple(a.shape)} and {tuple(b.shape)}")
+    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise ShapeError(f"[matmul] shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit: inner sizes differ")
+    dtype = common_dtype(a, b)
+    a, b = cast(a, dtype), cast(b, dtype)
+    left, right = a.ndim == 1, b.ndim == 1
+    a = a.unsqueeze(0) if left else a
+    b = b.unsqueeze(1) if right else b
+    try:
+        y = MatMul.apply(a, b)
+    except ValueError as error:
+        if isinstance(error, ShapeError):
+            raise
+        raise ShapeError(f"[matmul] shapes {tuple(input.shape)} and {tuple(other.shape)} do not broadcast") from error
+    if left:
+        y = y.squeeze(-2)
+    return y.squeeze(-1) if right else y
+
+
+class Linear(Op):
+    """x @ w.T + b in one pass over the result."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Any, w: Any, b: Any) -> Any:
+        ctx.save_inputs(0, 1)
+        y = product(ctx.be, x, w.T)
+        if b is not None:
+            y += b
+        return y
+
+    @staticmethod
+    def backward(ctx: Node, dy: Tensor) -> Any:
+        x, w = ctx.input(0), ctx.input(1)
+        dx = dy @ w if ctx.needs[0] else None
+        dw = db = None
+        if ctx.needs[1] or ctx.needs[2]:
+            rows = dy.reshape(-1, dy.shape[-1])
+            dw = rows.transpose(0, 1) @ x.reshape(-1, x.shape[-1]) if ctx.needs[1] else None
+            db = rows.sum(0) if ctx.needs[2] else None
+        return dx, dw, db
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Affine map y = x w^T + b.
+
+    Args:
+        input: (..., I).
+        weight: (O, I).
+        bias: (O,) or None.
+
+    Returns:
+        (..., O).
+
+    Raises:
+        ShapeError: the sizes do not fit.
+        DtypeError: the dtypes differ.
+    """
+    if weight.ndim != 2 or input.ndim == 0 or input.shape[-1] != weight.shape[1]:
+        raise ShapeError(
+            f"[linear] input {tuple(input.shape)} must end in the weight's in_features: weight is "
+            f"{tuple(weight.shape)} (out_features, in_features)"
+        )
+    if bias is not None and tuple(bias.shape) != (weight.shape[0],):
+        raise ShapeError(f"[linear] bias must have shape ({weight.shape[0]},), got {tuple(bias.shape)}")
+    if not input.dtype == weight.dtype == (weight.dtype if bias is None else bias.dtype):
+        names = ", ".join(t.dtype.name for t in (input, weight, bias) if t is not None)
+        raise DtypeError(f"[linear] input, weight and bias must have one dtype, got {names}")
+    return Linear.apply(input, weight, bias)

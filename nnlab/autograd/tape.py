@@ -1,0 +1,430 @@
+"""The tape: operations record themselves as nodes, and the engine walks them backwards.
+
+A node knows its operation, the edges to the producers of its inputs, and what the operation saved. Nodes are numbered as
+they are made, so that a node's consumers always have larger numbers: taking the largest pending number first is a
+topological order, and a fixed one, so gradients are added up in the same order every time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ContextDecorator, contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nnlab.backend import Backend
+from nnlab.errors import DeviceError, GraphError
+
+if TYPE_CHECKING:
+    from nnlab.autograd.tensor import Tensor
+
+
+class _Mode(threading.local):
+    enabled = True
+
+
+_mode = _Mode()
+_number = itertools.count()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded in this thread."""
+    return _mode.enabled
+
+
+class set_grad_enabled(ContextDecorator):
+    """Switch recording on or off: at once, and back again when used as a context manager.
+
+    >>> with set_grad_enabled(False):
+    ...     pass
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self._before = _mode.enabled
+        _mode.enabled = bool(mode)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc: object) -> None:
+        _mode.enabled = self._before
+
+
+class _Switch(ContextDecorator):
+    _value: bool
+
+    def __enter__(self) -> None:
+        self._before = _mode.enabled
+        _mode.enabled = self._value
+
+    def __exit__(self, *exc: object) -> None:
+        _mode.enabled = self._before
+
+    def _recreate_cm(self) -> _Switch:
+        return type(self)()
+
+
+class no_grad(_Switch):
+    """Context manager or decorator: operations inside are not recorded."""
+
+    _value = False
+
+
+class enable_grad(_Switch):
+    """Context manager or decorator: operations inside are recorded, also within ``no_grad``."""
+
+    _value = True
+
+
+class Version:
+    """Counters shared by all tensors on one storage.
+
+    ``count`` rises with every in-place change; backward compares it with the value at saving time. ``rebased`` rises when
+    an in-place operation becomes part of the graph, which makes the history of older views wrong.
+    """
+
+    __slots__ = ("count", "rebased")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.rebased = 0
+
+
+class TensorCore:
+    """The state of a tensor, without its methods (those are in ``tensor.py``)."""
+
+    __slots__ = (
+        "__weakref__",
+        "_be",
+        "_data",
+        "_hooks",
+        "_is_view",
+        "_node",
+        "_rebased_at",
+        "_requires_grad",
+        "_slot",
+        "_version",
+        "grad",
+    )
+
+    def __init__(self, data: Any, be: Backend, requires_grad: bool = False) -> None:
+        self._data = data
+        self._be = be
+        self._requires_grad = requires_grad
+        self._node: Node | None = None
+        self._slot = 0
+        self._version = Version()
+        self._rebased_at = 0
+        self._is_view = False
+        self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
+        self.grad: Tensor | None = None
+
+
+# The public class that operations return; set once by tensor.py, which is built on top of this module.
+_tensor_type: type[Tensor]
+
+
+def set_tensor_type(cls: type[Tensor]) -> None:
+    global _tensor_type
+    _tensor_type = cls
+
+
+def wrap(be: Backend, data: Any) -> Tensor:
+    """A tensor on a raw array of the backend, without a copy."""
+    return _tensor_type(data, be)
+
+
+class Node:
+    """One recorded operation; also the ``ctx`` that its forward and backward see.
+
+    Attributes:
+        be: backend of the arrays.
+        needs: for each positional argument of ``forward``, whether its gradient is wanted.
+    """
+
+    _SAVED_CHANGED = (
+        "[{op}] a tensor that backward needs was modified in place after it was saved "
+        "(saved at version {saved}, now {now}); clone it before the in-place operation"
+    )
+
+    def __init__(self, op: type[Op], be: Backend, needs: tuple[bool, ...]) -> None:
+        self.op = op
+        self.be = be
+        self.needs = needs
+        self.number = next(_number)
+        self.edges: list[Edge | None] = []
+        self.outputs: list[tuple[tuple[int, ...], Any]] = []
+        self.hooks: dict[int, dict[int, Callable[[Tensor], Tensor | None]]] = {}
+        self.freed = False
+        self._keep: tuple[int, ...] = ()
+        self._keep_output = False
+        self._inputs: dict[int, tuple[TensorCore, Any, Version, int]] = {}
+        self._output: Any = None
+
+    # What forward may ask to keep.
+    def save_inputs(self, *positions: int) -> None:
+        """Keep these positional arguments (Tensors) for backward; later in-place changes of them are noticed."""
+        self._keep = positions
+
+    def save_output(self) -> None:
+        """Keep the (first) result for backward."""
+        self._keep_output = True
+
+    # What backward may ask for.
+    def input_raw(self, position: int) -> Any:
+        _, data, version, count = self._inputs[position]
+        if version.count != count:
+            raise GraphError(self._SAVED_CHANGED.format(op=self.op.name(), saved=count, now=version.count))
+        return data
+
+    def input(self, position: int) -> Tensor:
+        """A saved input with the history that it had in forward."""
+        data = self.input_raw(position)
+        edge = self.edges[position]
+        if isinstance(edge, TensorCore):
+            return edge  # type: ignore[return-value]
+        tensor = wrap(self.be, data)
+        if edge is not None:
+            tensor._node, tensor._slot = edge
+        return tensor
+
+    def output_raw(self) -> Any:
+        return self._output
+
+    def output(self) -> Tensor:
+        """The saved result, with this node as its history."""
+        tensor = wrap(self.be, self._output)
+        tensor._node = self
+        return tensor
+
+    def _remember(self, args: Sequence[Any], first: Any) -> None:
+        for i in self._keep:
+            t = args[i]
+            self._inputs[i] = (t, t._data, t._version, t._version.count)
+        if self._keep_output:
+            self._output = first
+
+    def release(self) -> None:
+        """Drop everything saved; a second backward through this node is an error."""
+        for name in list(self.__dict__):
+            if name not in ("op", "be", "needs", "number", "edges", "outputs", "hooks"):
+                del self.__dict__[name]
+        self.freed = True
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name()}Backward>"
+
+
+# Where a gradient goes: the producing node and its output number, or the leaf tensor itself.
+Edge = tuple[Node, int] | TensorCore
+
+
+def edge_of(tensor: TensorCore) -> Edge | None:
+    """Where a tensor's gradient goes, None if it wants none."""
+    if tensor._node is not None:
+        return (tensor._node, tensor._slot)
+    return tensor if tensor._requires_grad else None
+
+
+class Op:
+    """A differentiable operation over raw arrays. See docs/architecture.md, "The tape".
+
+    Subclasses define ``forward(ctx, *args, **kwargs)`` and ``backward(ctx, *dy)``, and may define
+    ``backward_raw(ctx, *dy)``, the fused form over raw arrays.
+    """
+
+    is_view: ClassVar[bool] = False
+    backward_raw: ClassVar[Callable[..., Any] | None] = None
+
+    @classmethod
+    def name(cls) -> str:
+        return cls.__name__.lstrip("_")
+
+    @staticmethod
+    def forward(ctx: Node, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    @staticmethod
+    def backward(ctx: Node, *dy: Tensor) -> Any:
+        raise GraphError(f"[{ctx.op.name()}] has no differentiable backward, so create_graph=True cannot pass through it")
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Run the operation on tensors and record it if a gradient is wanted."""
+        tensors = [a for a in args if isinstance(a, TensorCore)]
+        be = tensors[0]._be
+        for t in tensors:
+            if t._be is not be:
+                devices = ", ".join(str(u._be.device) for u in tensors)
+                raise DeviceError(f"[{cls.name()}] all tensors must be on one device, got {devices}")
+        if _mode.enabled:
+            needs = tuple(isinstance(a, TensorCore) and (a._node is not None or a._requires_grad) for a in args)
+        else:
+            needs = (False,) * len(args)
+        ctx = Node(cls, be, needs)
+        result = cls.forward(ctx, *[a._data if isinstance(a, TensorCore) else a for a in args], **kwargs)
+        several = isinstance(result, tuple)
+        arrays = result if several else (result,)
+        outputs = []
+        for data in arrays:
+            out = _tensor_type(data if be.is_array(data) else be.xp.asarray(data), be)
+            outputs.append(out)
+        if cls.is_view:
+            base = tensors[0]
+            for out in outputs:
+                if be.xp.may_share_memory(out._data, base._data):
+                    out._version = base._version
+                    out._rebased_at = base._version.rebased
+                    out._is_view = True
+        if any(needs):
+            record(ctx, args, outputs)
+        return tuple(outputs) if several else outputs[0]
+
+
+def record(ctx: Node, args: Sequence[Any], outputs: Sequence[TensorCore]) -> None:
+    """Put a node between its inputs and its outputs."""
+    for a, need in zip(args, ctx.needs, strict=True):
+        if need and a._rebased_at != a._version.rebased:
+            raise GraphError(
+                f"[{ctx.op.name()}] this view of a tensor was taken before an in-place operation changed that tensor; "
+                "take the view again after the in-place operation"
+            )
+        ctx.edges.append(edge_of(a) if need else None)
+    ctx.outputs = [(out._data.shape, out._data.dtype) for out in outputs]
+    ctx._remember(args, outputs[0]._data)
+    for slot, out in enumerate(outputs):
+        if out._data.dtype.kind == "f":
+            out._node, out._slot = ctx, slot
+
+
+def _owner(array: Any) -> int:
+    """Identity of the array that owns the memory of a view."""
+    while array.base is not None and hasattr(array.base, "base"):
+        array = array.base
+    return id(array)
+
+
+@contextmanager
+def _grad_mode(enabled: bool) -> Iterator[None]:
+    before, _mode.enabled = _mode.enabled, enabled
+    try:
+        yield
+    finally:
+        _mode.enabled = before
+
+
+def _apply_hooks(hooks: dict[int, Callable[[Tensor], Tensor | None]], gradient: Tensor) -> Tensor:
+    for hook in list(hooks.values()):
+        replaced = hook(gradient)
+        gradient = gradient if replaced is None else replaced
+    return gradient
+
+
+class _Run:
+    """One backward pass."""
+
+    def __init__(self, create_graph: bool, capture: set[Any] | None) -> None:
+        self.create_graph = create_graph
+        self.capture = capture
+        self.captured: dict[Any, Tensor] = {}
+        self.pending: dict[int, tuple[Node, dict[int, Tensor]]] = {}
+        self.heap: list[int] = []
+        self.leaves: dict[int, tuple[TensorCore, Tensor]] = {}
+
+    def send(self, edge: Edge, gradient: Tensor) -> None:
+        """Add a gradient to what waits at an edge."""
+        if isinstance(edge, TensorCore):
+            before = self.leaves.get(id(edge))
+            self.leaves[id(edge)] = (edge, gradient if before is None else before[1] + gradient)
+            return
+        node, slot = edge
+        if node.number not in self.pending:
+            self.pending[node.number] = (node, {})
+            heapq.heappush(self.heap, -node.number)
+        slots = self.pending[node.number][1]
+        slots[slot] = slots[slot] + gradient if slot in slots else gradient
+
+    def step(self, retain_graph: bool) -> None:
+        """Run the backward of the youngest pending node."""
+        node, slots = self.pending.pop(-heapq.heappop(self.heap))
+        for slot, hooks in node.hooks.items():
+            if slot in slots:
+                slots[slot] = _apply_hooks(hooks, slots[slot])
+        if self.capture is not None:
+            for slot, gradient in slots.items():
+                if (node.number, slot) in self.capture:
+                    self.captured[node.number, slot] = gradient
+        if node.freed:
+            raise GraphError(
+                f"[{node.op.name()}] the graph was freed by an earlier backward; "
+                "pass retain_graph=True there to go through it twice"
+            )
+        be = node.be
+        dy = [
+            slots[slot] if slot in slots else (wrap(be, be.xp.zeros(shape, dtype)) if dtype.kind == "f" else None)
+            for slot, (shape, dtype) in enumerate(node.outputs)
+        ]
+        if node.op.backward_raw is not None and not self.create_graph:
+            result = node.op.backward_raw(node, *[g._data if g is not None else None for g in dy])
+            result = result if isinstance(result, tuple) else (result,)
+            result = tuple(None if g is None else wrap(be, g) for g in result)
+        else:
+            result = node.op.backward(node, *dy)
+            result = result if isinstance(result, tuple) else (result,)
+        for edge, gradient in itertools.zip_longest(node.edges, result):
+            if edge is not None and gradient is not None:
+                self.send(edge, gradient)
+        if not retain_graph:
+            node.release()
+
+    def finish(self) -> None:
+        """Store what arrived at the leaves."""
+        owners: set[int] = set()
+        for leaf, gradient in self.leaves.values():
+            if leaf._hooks:
+                gradient = _apply_hooks(leaf._hooks, gradient)
+            if self.capture is not None:
+                if id(leaf) in self.capture:
+                    self.captured[id(leaf)] = gradient
+                continue
+            if leaf.grad is not None:
+                leaf.grad = leaf.grad + gradient
+            elif self.create_graph:
+                leaf.grad = gradient
+            else:
+                # A gradient array may be shared (x + x gives both sides the same one): each leaf gets its own.
+                data, owner = gradient._data, _owner(gradient._data)
+                shared = owner in owners or not data.flags.c_contiguous
+                owners.add(owner)
+                leaf.grad = wrap(gradient._be, data.copy() if shared else data)
+
+
+def run_backward(
+    roots: Sequence[TensorCore],
+    gradients: Sequence[Tensor],
+    *,
+    retain_graph: bool,
+    create_graph: bool,
+    inputs: Sequence[TensorCore] | None = None,
+) -> list[Tensor | None]:
+    """Send gradients from the roots to the leaves, or to ``inputs`` if given (then leaves are left alone)."""
+    wanted: list[Any] = []
+    for i, t in enumerate(inputs or ()):
+        edge = edge_of(t)
+        if edge is None:
+            raise GraphError(f"[grad] input {i} does not require grad")
+        wanted.append(id(edge) if isinstance(edge, TensorCore) else (edge[0].number, edge[1]))
+    run = _Run(create_graph, None if inputs is None else set(wanted))
+    with _grad_mode(create_graph):
+        for root, gradient in zip(roots, gradients, strict=True):
+            edge = edge_of(root)
+            if edge is None:
+                raise GraphError("[backward] the tensor does not require grad and has no history")
+            # The caller's gradient array must not end up in a .grad: the copy makes it ours.
+            run.send(edge, gradient if create_graph else wrap(gradient._be, gradient._data.copy()))
+        while run.heap:
+            run.step(retain_graph)
+        run.finish()
+    return [run.captured.get(key) for key in wanted]

@@ -1,0 +1,32 @@
+"""The CPU: NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nnlab.backend import Device
+
+
+class CpuBackend:
+    """NumPy behind the :class:`nnlab.backend.Backend` interface; arrays are never copied on the way in or out."""
+
+    def __init__(self) -> None:
+        self.device = Device("cpu")
+        self.xp: Any = np
+
+    def asarray(self, host: np.ndarray) -> np.ndarray:
+        return host
+
+    def to_numpy(self, array: np.ndarray) -> np.ndarray:
+        return array
+
+    def is_array(self, value: Any) -> bool:
+        return isinstance(value, np.ndarray)
+
+    def from_dlpack(self, value: Any) -> np.ndarray:
+        return np.from_dlpack(value)
+
+    def synchronize(self) -> None:
+        return None

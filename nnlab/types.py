@@ -1,0 +1,103 @@
+"""Dtypes and the promotion table (PyTorch's rules).
+
+An operand is of one of three categories: a tensor with dimensions, a 0-d tensor, or a Python number. The result takes
+its kind (bool < integer < floating) from all operands, and its width from the strongest category that has that kind:
+``float32 (2, 3) * float64 ()`` is float32, ``int64 (3,) * 1.5`` is float32 (the default floating dtype).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+float16 = np.dtype(np.float16)
+float32 = np.dtype(np.float32)
+float64 = np.dtype(np.float64)
+int8 = np.dtype(np.int8)
+int16 = np.dtype(np.int16)
+int32 = np.dtype(np.int32)
+int64 = np.dtype(np.int64)
+uint8 = np.dtype(np.uint8)
+bool_ = np.dtype(np.bool_)
+
+DTYPES = {
+    "float16": float16,
+    "float32": float32,
+    "float64": float64,
+    "int8": int8,
+    "int16": int16,
+    "int32": int32,
+    "int64": int64,
+    "uint8": uint8,
+    "bool": bool_,
+}
+DEFAULT_FLOAT = float32
+
+_KIND_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
+_NAMED = {"half": float16, "float": float32, "double": float64, "int": int32, "long": int64}
+_PYTHON_DTYPE = {bool: bool_, int: int64, float: DEFAULT_FLOAT}
+
+Number = bool | int | float
+
+
+def as_dtype(value: Any) -> np.dtype[Any]:
+    """Any spelling of a supported dtype (NumPy dtype or type, Python type, name) as a NumPy dtype.
+
+    Raises:
+        DtypeError: nnlab has no such dtype.
+    """
+    from nnlab.errors import DtypeError
+
+    if isinstance(value, str) and value in _NAMED:
+        return _NAMED[value]
+    if isinstance(value, type) and value in _PYTHON_DTYPE:
+        return _PYTHON_DTYPE[value]
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype.name not in DTYPES:
+        raise DtypeError(f"[nnlab] dtype must be one of {', '.join(DTYPES)}, got {value!r}")
+    return DTYPES[dtype.name]
+
+
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Whether tensors of this dtype can carry gradients."""
+    return dtype.kind == "f"
+
+
+def promote(first: np.dtype[Any], second: np.dtype[Any]) -> np.dtype[Any]:
+    """The common dtype of two tensors of equal category.
+
+    Integers never widen a floating dtype: ``int64`` with ``float16`` is ``float16``.
+    """
+    if first == second:
+        return first
+    if (first.kind == "f") != (second.kind == "f"):
+        return first if first.kind == "f" else second
+    return DTYPES[np.promote_types(first, second).name]
+
+
+def python_dtype(value: Number) -> np.dtype[Any]:
+    """The dtype that a Python number has on its own: bool, int64 or the default floating dtype."""
+    return _PYTHON_DTYPE[type(value)]
+
+
+def result_type(operands: Iterable[tuple[int, np.dtype[Any]]]) -> np.dtype[Any]:
+    """The dtype of an operation's result.
+
+    Args:
+        operands: for each its category (2: tensor with dimensions, 1: 0-d tensor, 0: Python number) and its dtype.
+    """
+    best: dict[int, np.dtype[Any]] = {}
+    for category, dtype in operands:
+        best[category] = promote(best[category], dtype) if category in best else dtype
+    result: np.dtype[Any] | None = None
+    for category in sorted(best, reverse=True):
+        dtype = best[category]
+        if result is None or _KIND_RANK[dtype.kind] > _KIND_RANK[result.kind]:
+            result = dtype
+    assert result is not None
+    return result
