@@ -82,7 +82,7 @@ def promote(first: np.dtype[Any], second: np.dtype[Any]) -> np.dtype[Any]:
 
 def python_dtype(value: Number) -> np.dtype[Any]:
     """The dtype that a Python number has on its own: bool, int64 or the default floating dtype."""
-    return _PYTHON_DTYPE[type(value)]
+    return bool_ if isinstance(value, bool) else int64 if isinstance(value, int) else DEFAULT_FLOAT
 
 
 def result_type(operands: Iterable[tuple[int, np.dtype[Any]]]) -> np.dtype[Any]:

@@ -55,7 +55,7 @@ def as_operand(value: Operand, dtype: Any) -> Operand:
 
 
 def _shape(operand: Any) -> tuple[int, ...]:
-    return operand.shape if hasattr(operand, "shape") else ()
+    return tuple(getattr(operand, "shape", ()))
 
 
 def _binary(op: type[Op], a: Operand, b: Operand, floating: bool = False) -> Tensor:
@@ -207,7 +207,6 @@ class Minimum(_Broadcasting):
     def forward(ctx: Node, a: Any, b: Any) -> Any:
         _Broadcasting.shapes(ctx, a, b)
         ctx.share = _share(ctx.be.xp, b, a) if any(ctx.needs) else None
-        ctx.share = None if ctx.share is None else 1 - ctx.share
         return ctx.be.xp.minimum(a, b)
 
     @staticmethod

@@ -264,7 +264,8 @@ class Op:
         else:
             needs = (False,) * len(args)
         ctx = Node(cls, be, needs)
-        result = cls.forward(ctx, *[a._data if isinstance(a, TensorCore) else a for a in args], **kwargs)
+        with be.quiet():
+            result = cls.forward(ctx, *[a._data if isinstance(a, TensorCore) else a for a in args], **kwargs)
         several = isinstance(result, tuple)
         arrays = result if several else (result,)
         outputs = []
@@ -396,7 +397,8 @@ class _Run:
             else:
                 # A gradient array may be shared (x + x gives both sides the same one): each leaf gets its own.
                 data, owner = gradient._data, _owner(gradient._data)
-                shared = owner in owners or not data.flags.c_contiguous
+                whole = data.flags.c_contiguous and getattr(data.flags, "writeable", True)
+                shared = owner in owners or not whole
                 owners.add(owner)
                 leaf.grad = wrap(gradient._be, data.copy() if shared else data)
 
@@ -417,7 +419,7 @@ def run_backward(
             raise GraphError(f"[grad] input {i} does not require grad")
         wanted.append(id(edge) if isinstance(edge, TensorCore) else (edge[0].number, edge[1]))
     run = _Run(create_graph, None if inputs is None else set(wanted))
-    with _grad_mode(create_graph):
+    with _grad_mode(create_graph), roots[0]._be.quiet():
         for root, gradient in zip(roots, gradients, strict=True):
             edge = edge_of(root)
             if edge is None:

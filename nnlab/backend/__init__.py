@@ -5,6 +5,7 @@ A device is named as in PyTorch: ``cpu``, ``cuda`` (the first card) or ``cuda:N`
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Protocol
 
@@ -70,6 +71,9 @@ class Backend(Protocol):
 
     def synchronize(self) -> None:
         """Wait until everything queued on the device is done."""
+
+    def quiet(self) -> AbstractContextManager[None]:
+        """Context in which overflow, 0/0 and the like give infinity and NaN without a warning, as on a GPU."""
 
 
 @cache

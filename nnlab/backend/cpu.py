@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -30,3 +31,6 @@ class CpuBackend:
 
     def synchronize(self) -> None:
         return None
+
+    def quiet(self) -> AbstractContextManager[None]:
+        return np.errstate(all="ignore")
