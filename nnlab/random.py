@@ -1,9 +1,9 @@
 """Random numbers as pure functions of counters, the same on every device.
 
 Dropout masks and other random arrays drawn on a device come from Philox4x32-10: word ``i`` of draw ``offset`` under
-``seed`` is one of the four outputs of ``philox4x32(counter=(i // 4, offset), key=seed)``. Weights, normals, shuffles and
-augmentation are drawn on the host from NumPy's generator, keyed by the same (seed, offset). A generator's whole state is
-therefore the pair (seed, offset), and a resumed run continues exactly.
+``seed`` is one of the four outputs of ``philox4x32(counter=(i // 4, offset), key=seed)``. Weights, normals, shuffles
+and augmentation are drawn on the host from NumPy's generator, keyed by the same (seed, offset). A generator's whole
+state is therefore the pair (seed, offset), and a resumed run continues exactly.
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """

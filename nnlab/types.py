@@ -22,7 +22,7 @@ int64 = np.dtype(np.int64)
 uint8 = np.dtype(np.uint8)
 bool_ = np.dtype(np.bool_)
 
-DTYPES = {
+DTYPES: dict[str, np.dtype[Any]] = {
     "float16": float16,
     "float32": float32,
     "float64": float64,
@@ -55,12 +55,12 @@ def as_dtype(value: Any) -> np.dtype[Any]:
     if isinstance(value, type) and value in _PYTHON_DTYPE:
         return _PYTHON_DTYPE[value]
     try:
-        dtype = np.dtype(value)
+        name = np.dtype(value).name
     except TypeError:
-        dtype = None
-    if dtype is None or dtype.name not in DTYPES:
+        name = ""
+    if name not in DTYPES:
         raise DtypeError(f"[nnlab] dtype must be one of {', '.join(DTYPES)}, got {value!r}")
-    return DTYPES[dtype.name]
+    return DTYPES[name]
 
 
 def is_floating(dtype: np.dtype[Any]) -> bool:

@@ -119,9 +119,7 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, dev
     if end is None:
         start, end = 0, start
     whole = all(isinstance(v, int) for v in (start, end, step))
-    return _finish(
-        np.arange(start, end, step), dtype or (types.int64 if whole else types.DEFAULT_FLOAT), device, False
-    )
+    return _finish(np.arange(start, end, step), dtype or (types.int64 if whole else types.DEFAULT_FLOAT), device, False)
 
 
 def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -164,7 +162,13 @@ def rand(
 
 
 def randint(
-    low: int, high: int, size: Sequence[int], *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+    low: int,
+    high: int,
+    size: Sequence[int],
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
 ) -> Tensor:
     """Uniform integers in low..high-1, drawn on the host: the same on every device."""
     values = (generator or default_generator).numpy().integers(low, high, tuple(size))

@@ -20,9 +20,7 @@ def sum_to(gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
     if gradient.shape == shape:
         return gradient
     lead = gradient.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(
-        lead + i for i, n in enumerate(shape) if n == 1 and gradient.shape[lead + i] != 1
-    )
+    axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and gradient.shape[lead + i] != 1)
     return gradient.sum(axes, keepdim=True).reshape(shape) if axes else gradient.reshape(shape)
 
 

@@ -32,9 +32,7 @@ class FunctionContext(Node):
         out: list[Any] = []
         for tensor, count, slot in self._saved:
             if tensor is not None and tensor._version.count != count:
-                raise GraphError(
-                    self._SAVED_CHANGED.format(op=self.op.name(), saved=count, now=tensor._version.count)
-                )
+                raise GraphError(self._SAVED_CHANGED.format(op=self.op.name(), saved=count, now=tensor._version.count))
             if slot >= 0:
                 # A result: handed out with this node as its history, without keeping itself alive.
                 result = Tensor(tensor._data, self.be)  # type: ignore[union-attr]

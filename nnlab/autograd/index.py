@@ -122,7 +122,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     axis = one_dim("narrow", dim, input.ndim)
     n = input.shape[axis]
     begin = start + n if start < 0 else start
-    if not (0 <= begin and 0 <= length and begin + length <= n):
+    if begin < 0 or length < 0 or begin + length > n:
         raise ShapeError(complaint("narrow", "start, length", f"stay within size {n}", (start, length)))
     return GetItem.apply(input, (slice(None),) * axis + (slice(begin, begin + length),))
 
@@ -152,7 +152,8 @@ class Scatter(Op):
     def forward(ctx: Node, dy: Any, index: Any, axis: int, shape: tuple[int, ...]) -> Any:
         ctx.index, ctx.axis = index, axis
         xp = ctx.be.xp
-        size, position, stride = 1, 0, 1
+        position: Any = 0
+        size, stride = 1, 1
         for n in shape:
             size *= n
         for i in reversed(range(len(shape))):

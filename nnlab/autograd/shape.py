@@ -42,8 +42,11 @@ def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
     for n in shape:
         known *= n if n != -1 else 1
     count = input.numel()
-    if unknown > 1 or min(shape, default=0) < -1 or (unknown and (known == 0 or count % known)) or (
-        not unknown and known != count
+    if (
+        unknown > 1
+        or min(shape, default=0) < -1
+        or (unknown and (known == 0 or count % known))
+        or (not unknown and known != count)
     ):
         raise ShapeError(f"[reshape] shape {tuple(input.shape)} ({count} elements) does not fit {shape}")
     return Reshape.apply(input, shape)
@@ -107,9 +110,7 @@ def expand(input: Tensor, shape: Sequence[int]) -> Tensor:
     shape = tuple(shape)
     lead = len(shape) - input.ndim
     full = tuple(input.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(shape))
-    if lead < 0 or any(n < 0 for n in full) or any(
-        m not in (1, full[lead + i]) for i, m in enumerate(input.shape)
-    ):
+    if lead < 0 or any(n < 0 for n in full) or any(m not in (1, full[lead + i]) for i, m in enumerate(input.shape)):
         raise ShapeError(f"[expand] shape {tuple(input.shape)} does not expand to {shape}")
     return Expand.apply(input, full)
 
@@ -186,8 +187,10 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     first = tensors[0]
     axis = one_dim("cat", dim, first.ndim)
     for t in tensors:
-        if t.ndim == 0 or t.ndim != first.ndim or any(
-            n != m for i, (n, m) in enumerate(zip(t.shape, first.shape, strict=True)) if i != axis
+        if (
+            t.ndim == 0
+            or t.ndim != first.ndim
+            or any(n != m for i, (n, m) in enumerate(zip(t.shape, first.shape, strict=True)) if i != axis)
         ):
             shapes = ", ".join(str(tuple(u.shape)) for u in tensors)
             raise ShapeError(f"[cat] shapes must agree except in dimension {dim}, got {shapes}")
@@ -312,9 +315,7 @@ class Pad(Op):
 
 def _pad_pairs(input: Tensor, pad: Sequence[int]) -> tuple[tuple[int, int], ...]:
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
-        raise ShapeError(
-            complaint("pad", "pad", f"have an even length of at most {2 * input.ndim}", tuple(pad))
-        )
+        raise ShapeError(complaint("pad", "pad", f"have an even length of at most {2 * input.ndim}", tuple(pad)))
     pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
     amounts = [(0, 0)] * (input.ndim - len(pairs)) + pairs[::-1]
     for n, (a, b) in zip(input.shape, amounts, strict=True):

@@ -1,7 +1,7 @@
 """The tape: operations record themselves as nodes, and the engine walks them backwards.
 
-A node knows its operation, the edges to the producers of its inputs, and what the operation saved. Nodes are numbered as
-they are made, so that a node's consumers always have larger numbers: taking the largest pending number first is a
+A node knows its operation, the edges to the producers of its inputs, and what the operation saved. Nodes are numbered
+as they are made, so that a node's consumers always have larger numbers: taking the largest pending number first is a
 topological order, and a fixed one, so gradients are added up in the same order every time.
 """
 
@@ -81,8 +81,8 @@ class enable_grad(_Switch):
 class Version:
     """Counters shared by all tensors on one storage.
 
-    ``count`` rises with every in-place change; backward compares it with the value at saving time. ``rebased`` rises when
-    an in-place operation becomes part of the graph, which makes the history of older views wrong.
+    ``count`` rises with every in-place change; backward compares it with the value at saving time. ``rebased`` rises
+    when an in-place operation becomes part of the graph, which makes the history of older views wrong.
     """
 
     __slots__ = ("count", "rebased")
@@ -148,6 +148,12 @@ class Node:
         "[{op}] a tensor that backward needs was modified in place after it was saved "
         "(saved at version {saved}, now {now}); clone it before the in-place operation"
     )
+
+    if TYPE_CHECKING:  # forward may set any attribute
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def __init__(self, op: type[Op], be: Backend, needs: tuple[bool, ...]) -> None:
         self.op = op
@@ -247,8 +253,10 @@ class Op:
         raise NotImplementedError
 
     @staticmethod
-    def backward(ctx: Node, *dy: Tensor) -> Any:
-        raise GraphError(f"[{ctx.op.name()}] has no differentiable backward, so create_graph=True cannot pass through it")
+    def backward(ctx: Node, *args: Any, **kwargs: Any) -> Any:
+        raise GraphError(
+            f"[{ctx.op.name()}] has no differentiable backward, so create_graph=True cannot pass through it"
+        )
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:

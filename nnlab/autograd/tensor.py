@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
@@ -85,19 +86,19 @@ class Tensor(TensorCore):
         return Size(self._data.shape)
 
     @property
-    def ndim(self) -> int:
+    def ndim(self) -> builtins.int:
         return int(self._data.ndim)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self._data.dtype  # type: ignore[no-any-return]
+        return self._data.dtype
 
     @property
     def device(self) -> Device:
         return self._be.device
 
     @property
-    def is_leaf(self) -> bool:
+    def is_leaf(self) -> builtins.bool:
         """Whether gradients end here (made by the user, or no gradient wanted)."""
         return self._node is None
 
@@ -106,14 +107,14 @@ class Tensor(TensorCore):
         return self._node
 
     @property
-    def requires_grad(self) -> bool:
+    def requires_grad(self) -> builtins.bool:
         return self._node is not None or self._requires_grad
 
     @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
+    def requires_grad(self, value: builtins.bool) -> None:
         self.requires_grad_(value)
 
-    def requires_grad_(self, requires_grad: bool = True) -> Self:
+    def requires_grad_(self, requires_grad: builtins.bool = True) -> Self:
         """Say whether gradients with respect to this leaf are wanted; returns the tensor."""
         if self._node is not None:
             if not requires_grad:
@@ -149,25 +150,25 @@ class Tensor(TensorCore):
         """The last two dimensions swapped (a view)."""
         return sh.transpose(self, -1, -2)
 
-    def size(self, dim: int | None = None) -> Any:
+    def size(self, dim: builtins.int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 
-    def dim(self) -> int:
+    def dim(self) -> builtins.int:
         return self.ndim
 
-    def numel(self) -> int:
+    def numel(self) -> builtins.int:
         return int(self._data.size)
 
-    def element_size(self) -> int:
+    def element_size(self) -> builtins.int:
         return self.dtype.itemsize
 
-    def is_floating_point(self) -> bool:
+    def is_floating_point(self) -> builtins.bool:
         return types.is_floating(self.dtype)
 
-    def is_contiguous(self) -> bool:
+    def is_contiguous(self) -> builtins.bool:
         return bool(self._data.flags.c_contiguous)
 
-    def __len__(self) -> int:
+    def __len__(self) -> builtins.int:
         if self.ndim == 0:
             raise ShapeError("[len] a 0-d tensor has no length")
         return int(self._data.shape[0])
@@ -175,23 +176,25 @@ class Tensor(TensorCore):
     def __iter__(self) -> Iterator[Tensor]:
         return iter(sh.unbind(self, 0))
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> builtins.bool:
         if self.numel() != 1:
-            raise ArgumentError(f"[bool] a tensor of {self.numel()} elements is neither true nor false; use any() or all()")
+            raise ArgumentError(
+                f"[bool] a tensor of {self.numel()} elements is neither true nor false; use any() or all()"
+            )
         return bool(self.item())
 
-    def __float__(self) -> float:
+    def __float__(self) -> builtins.float:
         return float(self.item())
 
-    def __int__(self) -> int:
+    def __int__(self) -> builtins.int:
         return int(self.item())
 
-    def __index__(self) -> int:
+    def __index__(self) -> builtins.int:
         if self.dtype.kind not in "iub":
             raise DtypeError(f"[index] only integer tensors can be an index, got {self.dtype.name}")
         return int(self.item())
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> builtins.int:
         return id(self)
 
     def __repr__(self) -> str:
@@ -239,9 +242,9 @@ class Tensor(TensorCore):
             raise GraphError("[numpy] the tensor requires grad; use .detach().numpy()")
         if self.device.type != "cpu":
             raise DeviceError(f"[numpy] the tensor is on {self.device}; use .cpu().numpy()")
-        return self._data  # type: ignore[no-any-return]
+        return self._data
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: builtins.bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __dlpack__(self, **kwargs: Any) -> Any:
@@ -253,7 +256,7 @@ class Tensor(TensorCore):
     def __dlpack_device__(self) -> Any:
         return self._data.__dlpack_device__()
 
-    def to(self, *args: Any, device: Any = None, dtype: Any = None, copy: bool = False) -> Tensor:
+    def to(self, *args: Any, device: Any = None, dtype: Any = None, copy: builtins.bool = False) -> Tensor:
         """The tensor on another device and/or in another dtype: ``to("cuda")``, ``to(float64)``, ``to(other)``.
 
         Returns the tensor itself if nothing changes and ``copy`` is false. Gradients pass.
@@ -275,7 +278,7 @@ class Tensor(TensorCore):
     def cpu(self) -> Tensor:
         return self.to(device="cpu")
 
-    def cuda(self, device: int | str = 0) -> Tensor:
+    def cuda(self, device: builtins.int | str = 0) -> Tensor:
         return self.to(device=f"cuda:{device}" if isinstance(device, int) else device)
 
     def type(self, dtype: Any) -> Tensor:
@@ -316,7 +319,10 @@ class Tensor(TensorCore):
         return self
 
     def backward(
-        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: builtins.bool | None = None,
+        create_graph: builtins.bool = False,
     ) -> None:
         """Add the gradient of this tensor to ``.grad`` of every leaf it depends on.
 
@@ -723,9 +729,7 @@ def root_gradient(tensor: Tensor, gradient: Tensor | None) -> Tensor:
             )
         gradient = tensor.new_full(tensor.shape, 1)
     if gradient.shape != tensor.shape:
-        raise ShapeError(
-            f"[backward] 'gradient' must have shape {tuple(tensor.shape)}, got {tuple(gradient.shape)}"
-        )
+        raise ShapeError(f"[backward] 'gradient' must have shape {tuple(tensor.shape)}, got {tuple(gradient.shape)}")
     return ew.cast(gradient, tensor.dtype)
 
 

@@ -22,6 +22,8 @@ class Device:
     """
 
     __slots__ = ("index", "type")
+    type: str
+    index: int
 
     def __init__(self, name: str | Device, index: int | None = None) -> None:
         if isinstance(name, Device):

@@ -1,8 +1,8 @@
 """Analytic gradients against numerical ones, in float64.
 
 For random directions u, the derivative of ``sum(w * f(x))`` along u is computed twice: as ``<gradient, u>`` and as the
-central difference ``(f(x + eps u) - f(x - eps u)) / (2 eps)``. Components of u stay away from zero, so that no element's
-gradient can hide. The cost does not depend on the size of the inputs.
+central difference ``(f(x + eps u) - f(x - eps u)) / (2 eps)``. Components of u stay away from zero, so that no
+element's gradient can hide. The cost does not depend on the size of the inputs.
 """
 
 from __future__ import annotations

@@ -114,7 +114,9 @@ def operands() -> tuple[nnlab.Tensor, nnlab.Tensor]:
 def test_gradients_against_differences(function):
     a, b = operands()
     y = function(nnlab, a, b)
-    inputs = [t if nnlab.grad(y.sum(), t, retain_graph=True, allow_unused=True)[0] is not None else t.detach() for t in (a, b)]
+    inputs = [
+        t if nnlab.grad(y.sum(), t, retain_graph=True, allow_unused=True)[0] is not None else t.detach() for t in (a, b)
+    ]
     gradcheck(lambda *x: function(nnlab, *x), inputs)
     gradgradcheck(lambda *x: function(nnlab, *x), inputs, atol=1e-5)
 

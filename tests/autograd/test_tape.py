@@ -349,7 +349,12 @@ class TestDtypes:
     def test_casts(self):
         x = nnlab.tensor([1.7, -1.2], requires_grad=True)
         assert x.int().tolist() == [1, -1]
-        assert [t.dtype.name for t in (x.half(), x.double(), x.long(), x.bool())] == ["float16", "float64", "int64", "bool"]
+        assert [t.dtype.name for t in (x.half(), x.double(), x.long(), x.bool())] == [
+            "float16",
+            "float64",
+            "int64",
+            "bool",
+        ]
         x.double().sum().backward()
         assert x.grad.dtype == nnlab.float32
 
