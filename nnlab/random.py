@@ -20,6 +20,7 @@ from nnlab.errors import ArgumentError, complaint
 _MULTIPLIER = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
+_CPU_BLOCKS = 1 << 14  # the temporaries of so many counters stay in the cache
 
 
 def philox(be: Backend, seed: int, offset: int, n: int) -> Any:
@@ -35,24 +36,36 @@ def philox(be: Backend, seed: int, offset: int, n: int) -> Any:
         uint32 array ``(n,)``; word ``i`` depends on (seed, offset, i) alone.
     """
     xp = be.xp
+    blocks = (n + 3) // 4
+    words = xp.empty((blocks, 4), dtype=xp.uint32)
+    step = _CPU_BLOCKS if be.device.type == "cpu" else max(blocks, 1)
+    for start in range(0, blocks, step):
+        end = min(start + step, blocks)
+        for column, word in enumerate(_rounds(xp, seed, offset, xp.arange(start, end, dtype=xp.uint64))):
+            words[start:end, column] = word
+    return words.reshape(-1)[:n]
+
+
+def _rounds(xp: Any, seed: int, offset: int, block: Any) -> tuple[Any, Any, Any, Any]:
+    """The four outputs of each counter (block, offset), as uint64 arrays below 2**32."""
     u64 = xp.uint64
     mask, shift = u64(_MASK), u64(32)
-    block = xp.arange((n + 3) // 4, dtype=u64)
-    # All four words are kept in 64 bit, so that a product and its high half need no second multiplication.
+    # Words are kept in 64 bit, so that a product holds its low and its high half.
     c0, c1 = block & mask, block >> shift
-    c2 = xp.full_like(block, offset & _MASK)
-    c3 = xp.full_like(block, (offset >> 32) & _MASK)
-    k0, k1 = seed & _MASK, (seed >> 32) & _MASK
+    c2, c3 = xp.full_like(block, offset & _MASK), xp.full_like(block, offset >> 32)
+    k0, k1 = seed & _MASK, seed >> 32
     for _ in range(10):
-        p0 = c0 * u64(_MULTIPLIER[0])
-        p1 = c2 * u64(_MULTIPLIER[1])
-        c0 = (p1 >> shift) ^ c1 ^ u64(k0)
-        c2 = (p0 >> shift) ^ c3 ^ u64(k1)
-        c1, c3 = p1 & mask, p0 & mask
+        p0, p1 = c0 * u64(_MULTIPLIER[0]), c2 * u64(_MULTIPLIER[1])
+        c0, c2 = p1 >> shift, p0 >> shift
+        c0 ^= c1
+        c0 ^= u64(k0)
+        c2 ^= c3
+        c2 ^= u64(k1)
+        p0 &= mask
+        p1 &= mask
+        c1, c3 = p1, p0
         k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
-    words = xp.empty((block.size, 4), dtype=xp.uint32)
-    words[:, 0], words[:, 1], words[:, 2], words[:, 3] = c0, c1, c2, c3
-    return words.reshape(-1)[:n]
+    return c0, c1, c2, c3
 
 
 def host_generator(seed: int, *counters: int) -> np.random.Generator:
