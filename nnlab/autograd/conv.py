@@ -1,0 +1,112 @@
+"""Differentiable convolutions of 1, 2 and 3 spatial dimensions.
+
+- ``conv(x, w, b, geometry)``: x (N, C, *in), w (O, C/groups, *kernel), b (O,) or None -> y (N, O, *out);
+  geometry from ``nnlab.geometry.conv_geometry(x.shape, w.shape, ...)``.
+- ``conv_transpose(x, w, b, geometry)``: x (N, C, *in), w (C, O/groups, *kernel), b (O,) or None -> y (N, O, *out);
+  geometry from ``nnlab.geometry.conv_transpose_geometry(x.shape, w.shape, ...)``.
+
+The three passes of a convolution are linear in each argument and the derivative of one is made of the other two, so the
+set is closed under differentiation of any order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nnlab.autograd.tape import Node, Op
+from nnlab.geometry import ConvGeometry
+from nnlab.ops import conv as ops
+from nnlab.ops import conv_transpose as transpose_ops
+
+if TYPE_CHECKING:
+    from nnlab.autograd.tensor import Tensor
+
+
+def _bias_axes(dy: Tensor) -> tuple[int, ...]:
+    return (0, *range(2, dy.ndim))
+
+
+class Conv(Op):
+    @staticmethod
+    def forward(ctx: Node, x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
+        ctx.save_inputs(0, 1)
+        ctx.geometry = geometry
+        return ops.forward(ctx.be, x=x, w=w, b=b, geometry=geometry)
+
+    @staticmethod
+    def backward(ctx: Node, dy: Tensor) -> Any:
+        x, w = ctx.input(0), ctx.input(1)
+        dx = ConvInputGrad.apply(dy, w, ctx.geometry) if ctx.needs[0] else None
+        dw = ConvWeightGrad.apply(x, dy, ctx.geometry) if ctx.needs[1] else None
+        return dx, dw, dy.sum(_bias_axes(dy)) if ctx.needs[2] else None
+
+    @staticmethod
+    def backward_raw(ctx: Node, dy: Any) -> Any:
+        x, w, geometry = ctx.input_raw(0), ctx.input_raw(1), ctx.geometry
+        dx = ops.input_grad(ctx.be, dy=dy, w=w, geometry=geometry) if ctx.needs[0] else None
+        dw = ops.weight_grad(ctx.be, x=x, dy=dy, geometry=geometry) if ctx.needs[1] else None
+        return dx, dw, ops.bias_grad(ctx.be, dy=dy) if ctx.needs[2] else None
+
+
+class ConvInputGrad(Op):
+    """dx of :class:`Conv` as a function of (dy, w)."""
+
+    @staticmethod
+    def forward(ctx: Node, dy: Any, w: Any, geometry: ConvGeometry) -> Any:
+        ctx.save_inputs(0, 1)
+        ctx.geometry = geometry
+        return ops.input_grad(ctx.be, dy=dy, w=w, geometry=geometry)
+
+    @staticmethod
+    def backward(ctx: Node, g: Tensor) -> Any:
+        dy, w = ctx.input(0), ctx.input(1)
+        to_dy = Conv.apply(g, w, None, ctx.geometry) if ctx.needs[0] else None
+        return to_dy, ConvWeightGrad.apply(g, dy, ctx.geometry) if ctx.needs[1] else None
+
+
+class ConvWeightGrad(Op):
+    """dw of :class:`Conv` as a function of (x, dy)."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
+        ctx.save_inputs(0, 1)
+        ctx.geometry = geometry
+        return ops.weight_grad(ctx.be, x=x, dy=dy, geometry=geometry)
+
+    @staticmethod
+    def backward(ctx: Node, g: Tensor) -> Any:
+        x, dy = ctx.input(0), ctx.input(1)
+        to_x = ConvInputGrad.apply(dy, g, ctx.geometry) if ctx.needs[0] else None
+        return to_x, Conv.apply(x, g, None, ctx.geometry) if ctx.needs[1] else None
+
+
+class ConvTranspose(Op):
+    @staticmethod
+    def forward(ctx: Node, x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
+        ctx.save_inputs(0, 1)
+        ctx.geometry = geometry
+        return transpose_ops.forward(ctx.be, x=x, w=w, b=b, geometry=geometry)
+
+    @staticmethod
+    def backward(ctx: Node, dy: Tensor) -> Any:
+        x, w = ctx.input(0), ctx.input(1)
+        dx = Conv.apply(dy, w, None, ctx.geometry) if ctx.needs[0] else None
+        dw = ConvWeightGrad.apply(dy, x, ctx.geometry) if ctx.needs[1] else None
+        return dx, dw, dy.sum(_bias_axes(dy)) if ctx.needs[2] else None
+
+    @staticmethod
+    def backward_raw(ctx: Node, dy: Any) -> Any:
+        x, w, geometry = ctx.input_raw(0), ctx.input_raw(1), ctx.geometry
+        dx = transpose_ops.input_grad(ctx.be, dy=dy, w=w, geometry=geometry) if ctx.needs[0] else None
+        dw = transpose_ops.weight_grad(ctx.be, x=x, dy=dy, geometry=geometry) if ctx.needs[1] else None
+        return dx, dw, transpose_ops.bias_grad(ctx.be, dy=dy) if ctx.needs[2] else None
+
+
+def conv(x: Tensor, w: Tensor, b: Tensor | None, geometry: ConvGeometry) -> Tensor:
+    """Convolution y (N, O, *out) of x (N, C, *in) with w (O, C/groups, *kernel) and b (O,) or None."""
+    return Conv.apply(x, w, b, geometry)
+
+
+def conv_transpose(x: Tensor, w: Tensor, b: Tensor | None, geometry: ConvGeometry) -> Tensor:
+    """Transposed convolution y (N, O, *out) of x (N, C, *in) with w (C, O/groups, *kernel) and b (O,) or None."""
+    return ConvTranspose.apply(x, w, b, geometry)

@@ -1,0 +1,22 @@
+"""Operations over raw arrays of one device: contracts in ``ops/<op>.py``, bodies in ``_numpy`` and ``_cuda``."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+from nnlab.backend import Backend
+
+# Operations that have hand-written kernels; all others run as array code on a GPU.
+CUDA_KERNELS = frozenset({"dropout"})
+
+
+@cache
+def _load(package: str, name: str) -> ModuleType:
+    return import_module(f"nnlab.ops.{package}.{name}")
+
+
+def body(be: Backend, name: str) -> ModuleType:
+    """The module that computes operation ``name`` on this device: ``_cuda`` if the table lists it, else ``_numpy``."""
+    return _load("_cuda" if be.device.type == "cuda" and name in CUDA_KERNELS else "_numpy", name)

@@ -1,0 +1,1 @@
+"""Array code over ``be.xp``: runs on NumPy and CuPy alike."""

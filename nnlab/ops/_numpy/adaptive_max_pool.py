@@ -1,0 +1,44 @@
+"""Adaptive max pooling, one output position at a time over all planes."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+from typing import Any
+
+from nnlab.backend import Backend
+from nnlab.geometry import Shape
+from nnlab.ops._numpy.avg_pool import adaptive_ranges
+
+
+def forward(be: Backend, *, x: Any, out: Shape) -> tuple[Any, Any]:
+    xp = be.xp
+    size = x.shape[2:]
+    y = xp.empty((*x.shape[:2], *out), x.dtype)
+    places = xp.empty(y.shape, xp.int64)
+    plane = xp.arange(prod(size)).reshape(size)
+    ranges = [list(enumerate(adaptive_ranges(n, o))) for n, o in zip(size, out, strict=True)]
+    for combination in product(*ranges):
+        where = tuple(o for o, _ in combination)
+        window = tuple(slice(lo, hi) for _, (lo, hi) in combination)
+        here = plane[window].reshape(-1)
+        values = x[(slice(None), slice(None), *window)].reshape(*x.shape[:2], here.size)
+        nan = values != values
+        last_nan = here.size - 1 - nan[..., ::-1].argmax(axis=-1)
+        best = xp.where(nan.any(axis=-1), last_nan, values.argmax(axis=-1))
+        target = (slice(None), slice(None), *where)
+        y[target] = xp.take_along_axis(values, best[..., None], axis=-1)[..., 0]
+        places[target] = here[best]
+    return y, places
+
+
+def scatter(be: Backend, *, dy: Any, places: Any, size: Shape) -> Any:
+    xp = be.xp
+    planes = dy.shape[0] * dy.shape[1]
+    dx = xp.zeros((planes, prod(size)), dy.dtype)
+    grads, rows = dy.reshape(planes, prod(dy.shape[2:])), xp.arange(planes)
+    columns = places.reshape(grads.shape)
+    # Within one output position each plane is hit once, so plain indexed addition loses nothing.
+    for o in range(grads.shape[1]):
+        dx[rows, columns[:, o]] += grads[:, o]
+    return dx.reshape(*dy.shape[:2], *size)

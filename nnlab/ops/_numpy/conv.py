@@ -1,0 +1,206 @@
+"""Convolution as matrix products over blocks of unfolded windows.
+
+A block is a few images, or some rows of one image, whose unfolded windows (channels x taps, positions) stay in the
+cache: each tap is copied with one strided slice, then one product a group gives the output in place. Blocks are a
+function of shapes alone; see ``parallel`` for the threads that work on them.
+
+The input gradient of a stride-1 convolution is a convolution with flipped weights; otherwise a product gives the
+windows' gradients, which are added up tap by tap. The weight gradient sums its blocks in a fixed order in a fixed
+number of lanes.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from nnlab.backend import Backend
+from nnlab.geometry import ConvGeometry, Shape
+from nnlab.ops._numpy.parallel import cut, run, scratch
+from nnlab.ops._numpy.precision import wide
+from nnlab.ops._numpy.windows import taps
+
+CPU_BLOCK_BYTES = 4 << 20
+GPU_BLOCK_BYTES = 256 << 20
+LANES = 8
+
+Block = tuple[int, int, int, int]
+
+
+def _blocks(be: Backend, images: int, rows: int, row_bytes: int) -> list[Block]:
+    """Cut (images, rows) into (first image, end, first row, end), each about one block's bytes, at least 4 if
+    possible."""
+    limit = CPU_BLOCK_BYTES if be.device.type == "cpu" else GPU_BLOCK_BYTES
+    wanted = max(1, min(limit, images * rows * row_bytes // 4) // max(row_bytes, 1))
+    if wanted >= rows:
+        return [(n, m, 0, rows) for n, m in cut(images, wanted // rows)]
+    return [(n, n + 1, r, s) for n in range(images) for r, s in cut(rows, wanted)]
+
+
+def _unfold(cols: Any, x: Any, out: Shape, start: Shape, stride: Shape, dilation: Shape) -> None:
+    """cols (B, C, *kernel, *out) = the input under each tap, zero outside; x (B, C, *in)."""
+    dims = len(out)
+    for tap, where, source in taps(cols.shape[2 : 2 + dims], out, x.shape[2:], start, stride, dilation):
+        part = cols[(slice(None), slice(None), *tap)]
+        for axis, (lo, hi) in enumerate(where, 2):
+            skip = (slice(None),) * axis
+            if lo > 0:
+                part[(*skip, slice(0, lo))] = 0
+            if hi < part.shape[axis]:
+                part[(*skip, slice(hi, None))] = 0
+            part = part[(*skip, slice(lo, hi))]
+        part[...] = x[(slice(None), slice(None), *source)]
+
+
+def _fold(x: Any, cols: Any, out: Shape, start: Shape, stride: Shape, dilation: Shape) -> None:
+    """x (B, C, *in) += what ``_unfold`` read, the taps in row-major order."""
+    dims = len(out)
+    for tap, where, target in taps(cols.shape[2 : 2 + dims], out, x.shape[2:], start, stride, dilation):
+        ranges = tuple(slice(lo, hi) for lo, hi in where)
+        x[(slice(None), slice(None), *target)] += cols[(slice(None), slice(None), *tap, *ranges)]
+
+
+def _is_pointwise(kernel: Shape, start: Shape, stride: Shape, out: Shape, size: Shape) -> bool:
+    return max(kernel) == 1 and max(stride) == 1 and not any(start) and out == size
+
+
+def _correlate(
+    be: Backend, x: Any, w: Any, b: Any, out: Shape, start: Shape, stride: Shape, dilation: Shape, groups: int
+) -> Any:
+    """y (N, O, *out) whose output 0 reads the input from position ``start`` on, which may lie outside."""
+    xp = be.xp
+    images, channels, kernel = x.shape[0], x.shape[1], w.shape[2:]
+    outputs, depth = w.shape[0], prod(w.shape[1:])
+    y = xp.empty((images, outputs, *out), x.dtype)
+    if y.size == 0:
+        return y
+    rest = prod(out[1:])
+    weight = w.reshape(groups, outputs // groups, depth)
+    flat = y.reshape(images, groups, outputs // groups, -1)
+    pointwise = _is_pointwise(kernel, start, stride, out, x.shape[2:])
+    source = x.reshape(images, groups, depth, -1) if pointwise else x
+    blocks = _blocks(be, images, out[0], channels * prod(kernel) * rest * x.dtype.itemsize)
+
+    def work(index: int) -> None:
+        n, m, r, s = blocks[index]
+        if pointwise:
+            windows = source[n:m, :, :, r * rest : s * rest]
+        else:
+            part = (s - r, *out[1:])
+            cols = scratch(be, "conv_cols", (m - n, channels, *kernel, *part), x.dtype)
+            _unfold(cols, x[n:m], part, (start[0] + r * stride[0], *start[1:]), stride, dilation)
+            windows = cols.reshape(m - n, groups, depth, -1)
+        target = flat[n:m, :, :, r * rest : s * rest]
+        xp.matmul(weight, windows, out=target)
+        if b is not None:
+            target += b.reshape(groups, -1, 1)
+
+    run(be, work, len(blocks), y.size * depth)
+    return y
+
+
+def forward(be: Backend, *, x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
+    g = geometry
+    start = tuple(-p for p in g.pad_low)
+    wide_x, wide_w, wide_b = wide(be, x), wide(be, w), None if b is None else wide(be, b)
+    y = _correlate(be, wide_x, wide_w, wide_b, g.out_size, start, g.stride, g.dilation, g.groups)
+    return y.astype(x.dtype, copy=False)
+
+
+def input_grad(be: Backend, *, dy: Any, w: Any, geometry: ConvGeometry) -> Any:
+    g = geometry
+    wide_dy, wide_w = wide(be, dy), wide(be, w)
+    if max(g.stride) == 1 and w.shape[0] <= 2 * g.x_shape[1]:
+        dx = _input_grad_flipped(be, wide_dy, wide_w, g)
+    else:
+        dx = _input_grad_folded(be, wide_dy, wide_w, g)
+    return dx.astype(dy.dtype, copy=False)
+
+
+def _input_grad_flipped(be: Backend, dy: Any, w: Any, g: ConvGeometry) -> Any:
+    outputs, inputs = w.shape[0] // g.groups, w.shape[1]
+    flipped = w[(slice(None), slice(None), *[slice(None, None, -1)] * len(g.kernel))]
+    flipped = flipped.reshape(g.groups, outputs, inputs, *g.kernel).swapaxes(1, 2)
+    flipped = flipped.reshape(g.groups * inputs, outputs, *g.kernel)
+    start = tuple(p - d * (k - 1) for p, d, k in zip(g.pad_low, g.dilation, g.kernel, strict=True))
+    return _correlate(be, dy, flipped, None, g.in_size, start, g.stride, g.dilation, g.groups)
+
+
+def _input_grad_folded(be: Backend, dy: Any, w: Any, g: ConvGeometry) -> Any:
+    xp = be.xp
+    images, channels = g.x_shape[:2]
+    dx = xp.zeros(g.x_shape, dy.dtype)
+    if dx.size == 0 or dy.size == 0:
+        return dx
+    outputs, depth = w.shape[0], prod(w.shape[1:])
+    rest = prod(g.out_size[1:])
+    start = tuple(-p for p in g.pad_low)
+    weight = xp.ascontiguousarray(w.reshape(g.groups, outputs // g.groups, depth).swapaxes(1, 2))
+    source = dy.reshape(images, g.groups, outputs // g.groups, -1)
+    row_bytes = channels * prod(g.kernel) * rest * dy.dtype.itemsize
+    blocks = _blocks(be, images, g.out_size[0], row_bytes)
+    # Blocks of one image add to the same rows, so one task takes all of an image's blocks, in order.
+    tasks: dict[int, list[Block]] = {}
+    for block in blocks:
+        tasks.setdefault(block[0], []).append(block)
+    order = list(tasks.values())
+
+    def work(index: int) -> None:
+        for n, m, r, s in order[index]:
+            part = (s - r, *g.out_size[1:])
+            cols = scratch(be, "conv_cols", (m - n, channels, *g.kernel, *part), dy.dtype)
+            grads = cols.reshape(m - n, g.groups, depth, -1)
+            xp.matmul(weight, source[n:m, :, :, r * rest : s * rest], out=grads)
+            _fold(dx[n:m], cols, part, (start[0] + r * g.stride[0], *start[1:]), g.stride, g.dilation)
+
+    run(be, work, len(order), dy.size * depth)
+    return dx
+
+
+def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
+    g = geometry
+    xp = be.xp
+    wide_x, wide_dy = wide(be, x), wide(be, dy)
+    images, channels = g.x_shape[:2]
+    outputs, depth = g.w_shape[0], prod(g.w_shape[1:])
+    if x.size == 0 or dy.size == 0:
+        return xp.zeros(g.w_shape, x.dtype)
+    rest = prod(g.out_size[1:])
+    start = tuple(-p for p in g.pad_low)
+    row_bytes = channels * prod(g.kernel) * rest * wide_x.dtype.itemsize
+    blocks = _blocks(be, images, g.out_size[0], row_bytes)
+    lanes = cut(len(blocks), -(-len(blocks) // LANES))
+    sums = xp.zeros((len(lanes), g.groups, depth, outputs // g.groups), wide_x.dtype)
+
+    def work(lane: int) -> None:
+        for index in range(*lanes[lane]):
+            n, m, r, s = blocks[index]
+            part = (s - r, *g.out_size[1:])
+            # Taps first, then images, so that one product sums over all images of the block.
+            cols = scratch(be, "conv_cols", (channels, *g.kernel, m - n, *part), wide_x.dtype)
+            shifted = (start[0] + r * g.stride[0], *start[1:])
+            _unfold(_batch_first(cols, len(part)), wide_x[n:m], part, shifted, g.stride, g.dilation)
+            grads = scratch(be, "conv_grads", (outputs, m - n, *part), wide_dy.dtype)
+            grads[...] = wide_dy[n:m, :, r:s].swapaxes(0, 1)
+            left = cols.reshape(g.groups, depth, -1)
+            right = grads.reshape(g.groups, outputs // g.groups, -1).swapaxes(1, 2)
+            partial = scratch(be, "conv_partial", sums.shape[1:], wide_x.dtype)
+            sums[lane] += xp.matmul(left, right, out=partial)
+
+    run(be, work, len(lanes), dy.size * depth)
+    while len(sums) > 1:
+        half = len(sums) // 2
+        sums[:half] += sums[len(sums) - half :]
+        sums = sums[: len(sums) - half]
+    return xp.ascontiguousarray(sums[0].swapaxes(1, 2)).reshape(g.w_shape).astype(x.dtype, copy=False)
+
+
+def _batch_first(cols: Any, dims: int) -> Any:
+    """(C, *kernel, B, *out) seen as (B, C, *kernel, *out)."""
+    return cols.transpose(1 + dims, *range(1 + dims), *range(2 + dims, cols.ndim))
+
+
+def bias_grad(be: Backend, *, dy: Any) -> Any:
+    rows = wide(be, dy).reshape(*dy.shape[:2], prod(dy.shape[2:]))
+    # Pairwise along positions, then the few images in double precision.
+    return rows.sum(axis=2).sum(axis=0, dtype=be.xp.float64).astype(dy.dtype)

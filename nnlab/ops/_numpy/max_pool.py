@@ -1,0 +1,142 @@
+"""Max pooling tap by tap, in blocks of planes that stay in the cache."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from nnlab.backend import Backend
+from nnlab.errors import ArgumentError, complaint
+from nnlab.geometry import PoolGeometry, Shape
+from nnlab.ops._numpy.parallel import plane_blocks, run
+from nnlab.ops._numpy.windows import taps
+
+
+@lru_cache(maxsize=64)
+def _first_taps(geometry: PoolGeometry) -> tuple[np.ndarray, bool]:
+    """Number of the first tap inside the input for each output position, and whether each window is all inside."""
+    first = np.full(geometry.out_size, -1, np.int32)
+    inside = True
+    for number, (_, where, _) in enumerate(_window(geometry)):
+        ranges = tuple(slice(lo, hi) for lo, hi in where)
+        part = first[ranges]
+        inside = inside and part.shape == first.shape
+        part[part < 0] = number
+    return first.astype(_index_dtype(geometry)), inside
+
+
+def _index_dtype(geometry: PoolGeometry) -> type[np.integer[Any]]:
+    return np.uint8 if prod(geometry.kernel) <= 256 else np.int32
+
+
+def _window(g: PoolGeometry) -> list[Any]:
+    start = tuple(-p for p in g.pad_low)
+    return taps(g.kernel, g.out_size, g.in_size, start, g.stride, g.dilation)
+
+
+def forward(be: Backend, *, x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
+    xp = be.xp
+    first, inside = _first_taps(geometry)
+    y = xp.empty(geometry.y_shape, x.dtype)
+    index = xp.empty(geometry.y_shape, first.dtype)
+    first_taps = be.asarray(first)
+    planes = [a.reshape(-1, *a.shape[2:]) for a in (x, y, index)]
+    window = _window(geometry)
+    blocks = plane_blocks(be, len(planes[0]), prod(geometry.in_size) * x.dtype.itemsize)
+
+    def work(number: int) -> None:
+        n, m = blocks[number]
+        source, best, winner = (a[n:m] for a in planes)
+        rest = window
+        if inside:
+            # The first tap covers everything: it is the start value, unless its NaN or -inf needs no care at all.
+            best[...] = source[(slice(None), *window[0][2])]
+            winner[...] = 0
+            rest = window[1:]
+        else:
+            best[...] = -xp.inf
+            winner[...] = first_taps
+        for tap, (_, where, slices) in enumerate(rest, len(window) - len(rest)):
+            ranges = (slice(None), *(slice(lo, hi) for lo, hi in where))
+            value = xp.ascontiguousarray(source[(slice(None), *slices)])
+            top, place = best[ranges], winner[ranges]
+            wins = value > top
+            wins |= value != value
+            xp.maximum(top, value, out=top)
+            # Later taps have larger numbers, so the winner so far is the largest number that has won.
+            xp.maximum(place, wins.view(xp.uint8) * place.dtype.type(tap), out=place)
+
+    run(be, work, len(blocks), x.size * 4)
+    return y, index
+
+
+def scatter(be: Backend, *, dy: Any, index: Any, geometry: PoolGeometry) -> Any:
+    xp = be.xp
+    g = geometry
+    overlap = any(d * (k - 1) + 1 > s for k, s, d in zip(g.kernel, g.stride, g.dilation, strict=True))
+    dx = xp.zeros(g.x_shape, dy.dtype)
+    planes = [a.reshape(-1, *a.shape[2:]) for a in (dx, dy, index)]
+    window = _window(g)
+    zero = dy.dtype.type(0)
+    blocks = plane_blocks(be, len(planes[0]), prod(g.in_size) * dy.dtype.itemsize)
+
+    def work(number: int) -> None:
+        n, m = blocks[number]
+        target, source, winner = (a[n:m] for a in planes)
+        for tap, (_, where, slices) in enumerate(window):
+            ranges = (slice(None), *(slice(lo, hi) for lo, hi in where))
+            part = xp.where(winner[ranges] == tap, source[ranges], zero)
+            if overlap:
+                target[(slice(None), *slices)] += part
+            else:
+                target[(slice(None), *slices)] = part
+
+    run(be, work, len(blocks), dx.size * 4)
+    return dx
+
+
+def gather(be: Backend, *, x: Any, index: Any, geometry: PoolGeometry) -> Any:
+    xp = be.xp
+    y = xp.zeros(geometry.y_shape, x.dtype)
+    for tap, (_, where, slices) in enumerate(_window(geometry)):
+        ranges = (slice(None), slice(None), *(slice(lo, hi) for lo, hi in where))
+        part = y[ranges]
+        xp.copyto(part, x[(slice(None), slice(None), *slices)], where=index[ranges] == tap)
+    return y
+
+
+def positions(be: Backend, *, index: Any, geometry: PoolGeometry) -> Any:
+    xp = be.xp
+    g = geometry
+    rest = index.astype(xp.int64)
+    result = xp.zeros_like(rest)
+    plane = 1
+    for axis in reversed(range(len(g.kernel))):
+        outputs = xp.arange(g.out_size[axis]).reshape(-1, *[1] * (len(g.kernel) - 1 - axis))
+        place = outputs * g.stride[axis] - g.pad_low[axis] + rest % g.kernel[axis] * g.dilation[axis]
+        result += place * plane
+        rest //= g.kernel[axis]
+        plane *= g.in_size[axis]
+    return result
+
+
+def _flat(be: Backend, places: Any, size: int) -> Any:
+    """Places within each plane as places in the whole array."""
+    if places.size and (int(places.min()) < 0 or int(places.max()) >= size):
+        bad = int(places.min()) if int(places.min()) < 0 else int(places.max())
+        raise ArgumentError(complaint("max_unpool", "indices", f"lie in 0..{size - 1}", bad))
+    rows = places.reshape(places.shape[0] * places.shape[1], -1)
+    return rows + be.xp.arange(len(rows))[:, None] * size
+
+
+def unpool(be: Backend, *, x: Any, places: Any, size: Shape) -> Any:
+    y = be.xp.zeros((*x.shape[:2], *size), x.dtype)
+    y.reshape(-1)[_flat(be, places, prod(size)).reshape(-1)] = x.reshape(-1)
+    return y
+
+
+def take(be: Backend, *, x: Any, places: Any) -> Any:
+    return x.reshape(-1)[_flat(be, places, prod(x.shape[2:])).reshape(-1)].reshape(places.shape)
