@@ -1,0 +1,172 @@
+"""Modules that hold modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self, overload
+
+from nnlab.errors import ArgumentError, complaint
+from nnlab.nn.module import Module
+
+
+class Identity(Module):
+    """Returns its input; takes and ignores any arguments."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Any:
+        return input
+
+
+class _Ordered(Module):
+    """Modules numbered '0', '1', ...; negative indices and slices as for a list."""
+
+    def _key(self, index: int) -> str:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"[{type(self).__name__}] index {index} is out of range for {len(self)} modules")
+        return list(self._modules)[index]
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules.values())  # type: ignore[arg-type]
+
+    def _slice(self, index: slice) -> Self:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Module | Self:
+        if isinstance(index, slice):
+            return self._slice(index)
+        return self._modules[self._key(index)]  # type: ignore[return-value]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, self._key(index), module)
+
+    def __delitem__(self, index: int | slice) -> None:
+        keys = list(self._modules)
+        for key in keys[index] if isinstance(index, slice) else [self._key(index)]:
+            del self._modules[key]
+        self._renumber()
+
+    def _renumber(self) -> None:
+        kept = list(self._modules.values())
+        self._modules.clear()
+        self._modules.update({str(i): module for i, module in enumerate(kept)})
+
+    def append(self, module: Module) -> Self:
+        """Add a module at the end."""
+        self.register_module(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add modules at the end."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> Self:
+        """Put a module before position ``index``."""
+        if not isinstance(module, Module):
+            raise ArgumentError(complaint(type(self).__name__, "module", "be a Module", type(module).__name__))
+        kept = list(self._modules.values())
+        kept.insert(index, module)
+        self._modules.clear()
+        self._modules.update({str(i): each for i, each in enumerate(kept)})
+        return self
+
+
+class Sequential(_Ordered):
+    """Modules called one after another, each on the last one's output.
+
+    Args:
+        args: modules, or one dict of name to module. A slice is a Sequential of the same modules with the same names.
+    """
+
+    def __init__(self, *args: Module | Mapping[str, Module]) -> None:
+        super().__init__()
+        if len(args) == 1 and isinstance(args[0], Mapping):
+            for name, module in args[0].items():
+                self.register_module(name, module)
+        else:
+            for i, each in enumerate(args):
+                self.register_module(str(i), each)
+
+    def _slice(self, index: slice) -> Self:
+        return type(self)(dict(list(self._modules.items())[index]))  # type: ignore[arg-type]
+
+    def _renumber(self) -> None:
+        if all(key.isdecimal() for key in self._modules):
+            super()._renumber()
+
+    def forward(self, input: Any) -> Any:
+        for module in self:
+            input = module(input)
+        return input
+
+
+class ModuleList(_Ordered):
+    """A list of modules whose parameters are seen; it has no ``forward``."""
+
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        super().__init__()
+        self.extend(modules or ())
+
+    def _slice(self, index: slice) -> Self:
+        return type(self)(list(self)[index])
+
+    def __iadd__(self, modules: Iterable[Module]) -> Self:
+        return self.extend(modules)
+
+
+class ModuleDict(Module):
+    """Named modules whose parameters are seen; it has no ``forward``."""
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        super().__init__()
+        self.update(modules or {})
+
+    def __getitem__(self, key: str) -> Module:
+        return self._modules[key]  # type: ignore[return-value]
+
+    def __setitem__(self, key: str, module: Module) -> None:
+        self.register_module(key, module)
+
+    def __delitem__(self, key: str) -> None:
+        del self._modules[key]
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._modules
+
+    def clear(self) -> None:
+        """Remove all modules."""
+        self._modules.clear()
+
+    def pop(self, key: str) -> Module:
+        """Remove a module and return it."""
+        return self._modules.pop(key)  # type: ignore[return-value]
+
+    def keys(self) -> Iterable[str]:
+        return self._modules.keys()
+
+    def items(self) -> Iterable[tuple[str, Module]]:
+        return self._modules.items()  # type: ignore[return-value]
+
+    def values(self) -> Iterable[Module]:
+        return self._modules.values()  # type: ignore[return-value]
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add or replace modules."""
+        for name, module in dict(modules).items():
+            self[name] = module

@@ -1,0 +1,60 @@
+"""Batch normalisation and local response normalisation."""
+
+from __future__ import annotations
+
+from nnlab.autograd import Tensor, no_grad
+from nnlab.autograd import norm as ops
+from nnlab.errors import ArgumentError, ShapeError, complaint
+from nnlab.nn.functional._checks import check_input
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel; input (N, C, ...), the rest (C,).
+
+    In training mean and (biased) variance are the batch's, and the running ones (if given) move by ``momentum`` towards
+    the batch's mean and unbiased variance, in place; otherwise the running ones are used.
+    Source: Ioffe and Szegedy, "Batch normalization", ICML 2015.
+    """
+    check_input("batch_norm", input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    if input.ndim < 2:
+        raise ShapeError(complaint("batch_norm", "input", "have shape (N, C, ...)", tuple(input.shape)))
+    channels = input.shape[1]
+    named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, tensor in named.items():
+        if tensor is not None and tensor.shape != (channels,):
+            raise ShapeError(f"[batch_norm] input has {channels} channels but {name} has shape {tuple(tensor.shape)}")
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ArgumentError(complaint("batch_norm", "running_mean", "be given outside training", None))
+        return ops.batch_norm_eval(input, running_mean, running_var, weight, bias, eps)
+    if input.numel() <= channels:
+        must = "have more than one value per channel in training"
+        raise ShapeError(complaint("batch_norm", "input", must, tuple(input.shape)))
+    y, mean, var = ops.batch_norm(input, weight, bias, eps)
+    with no_grad():
+        if running_mean is not None:
+            running_mean.mul_(1 - momentum).add_(mean, alpha=momentum)
+        if running_var is not None:
+            running_var.mul_(1 - momentum).add_(var, alpha=momentum)
+    return y
+
+
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """``x[c] / (k + alpha / size * sum of x[c']**2)**beta``; the sum is over ``size`` channels around c.
+
+    Input (N, C, ...). Note the division of alpha by size: the paper's formula has none, so its alpha = 1e-4 with n = 5
+    is ``alpha=5e-4`` here. Source: Krizhevsky, Sutskever, Hinton, NIPS 2012, section 3.3.
+    """
+    check_input("local_response_norm", input)
+    if input.ndim < 3:
+        raise ShapeError(complaint("local_response_norm", "input", "have shape (N, C, L, ...)", tuple(input.shape)))
+    return ops.local_response_norm(input, size, alpha, beta, k)
