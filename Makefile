@@ -1,0 +1,56 @@
+# Two commands: `make train` trains a small network, `make test` runs the tests. Both install what they need into .venv.
+#
+#   make train ARGS="--epochs 3 --device cpu"     arguments go to `nnlab train`
+#   make test ARGS="tests/nn -x"                  arguments go to pytest
+#   make PYTHON=python3.12 train                  another Python (3.11 or newer)
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+
+.PHONY: train test kernels peer lint format wheel clean
+
+train: $(VENV)/.installed-run
+	$(BIN)/nnlab train $(ARGS)
+
+# One process a core (`ARGS="-n 0"`: one in all), so BLAS needs no threads of its own.
+test: $(VENV)/.installed-test
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
+
+# The comparisons with PyTorch (a CPU build is enough; PyTorch is no dependency of nnlab).
+peer: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --no-input torch==2.13.0
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 \
+		$$(grep -rl --include='*.py' 'importorskip("torch"' tests) $(ARGS)
+
+# Every kernel compiled for every architecture, and the array code looked up in CuPy; needs no GPU.
+kernels: $(VENV)/.installed-kernels
+	$(BIN)/python -m pytest tests/cuda $(ARGS)
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_imports.py
+
+format: $(VENV)/.installed-lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(VENV)/.installed-test
+	$(BIN)/python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:
+	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find nnlab tests benchmarks tools -name __pycache__ -prune -exec rm -rf {} +
+
+# What is installed for each command; a stamp file makes repeated calls quick.
+$(VENV)/.installed-run: EXTRAS := demo,tensorboard
+$(VENV)/.installed-test: EXTRAS := test
+$(VENV)/.installed-lint: EXTRAS := test,lint
+$(VENV)/.installed-kernels: EXTRAS := test,kernels
+$(VENV)/.installed-%: pyproject.toml tools/install.py
+	@command -v $(PYTHON) >/dev/null || { echo "nnlab: $(PYTHON) was not found; Python 3.11 or newer is needed"; exit 1; }
+	@$(PYTHON) tools/install.py $(VENV) $(EXTRAS)
+	@touch $@

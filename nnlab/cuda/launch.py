@@ -1,0 +1,161 @@
+"""The launch gate: the one place that starts a kernel.
+
+CuPy's raw kernels ignore strides and offsets' meaning, pass a Python float as a double and an int as 64 bit, and check
+nothing. So every launch is described by a :class:`Kernel` with the types of its parameters, and :func:`launch` checks
+device, dtype, contiguity and sizes, chooses 32 or 64 bit for index arithmetic, types each scalar and sizes the grid.
+
+The dtype of the data is the macro ``DTYPE_FLOAT32`` (``FLOAT16``, ``FLOAT64``), the index type ``INDEX_BITS=32`` or
+``64``; ``kernels/include/types.cuh`` turns them into ``scalar_t``, ``acc_t`` and ``index_t``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnlab.backend import Backend
+from nnlab.cuda.compiler import compile_unit
+from nnlab.errors import ArgumentError, DeviceError, DtypeError, ShapeError, complaint
+
+BLOCK = 256
+MAX_BLOCKS = 1 << 20  # a larger problem is covered by the kernels' grid-stride loops
+_INDEX_LIMIT = 2**31 - 1 - MAX_BLOCKS * BLOCK  # room for the last step of a grid-stride loop
+
+FLOATS = ("float32", "float64", "float16")
+_ACCUMULATOR = {"float16": np.float32, "float32": np.float32, "float64": np.float64}
+_INTEGERS: dict[str, type[np.integer]] = {
+    "int32": np.int32,
+    "uint32": np.uint32,
+    "int64": np.int64,
+    "uint64": np.uint64,
+}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel and what it is called with.
+
+    Args:
+        unit: the kernel file's name without ``.cu``.
+        name: the kernel's name, ``<op>_<pass>``.
+        parameters: in the kernel's order, name and type. Arrays: ``"scalar*"`` (the dtype of the data) or a dtype such
+            as ``"bool*"``. Scalars: ``"acc"`` (the accumulator of the data's dtype), ``"index"``, ``"int32"``,
+            ``"uint32"``, ``"int64"``, ``"uint64"``.
+        dtypes: the dtypes that the data may have.
+    """
+
+    unit: str
+    name: str
+    parameters: Mapping[str, str]
+    dtypes: tuple[str, ...] = FLOATS
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A checked launch: everything typed, ready to be started."""
+
+    unit: str
+    name: str
+    macros: Mapping[str, str | int]
+    grid: int
+    block: int
+    arguments: tuple[Any, ...] = field(repr=False)
+
+
+def dtype_macros(dtype: str, index_bits: int) -> dict[str, str | int]:
+    """The macros that every kernel file is compiled with."""
+    return {f"DTYPE_{dtype.upper()}": 1, "INDEX_BITS": index_bits}
+
+
+def prepare(be: Backend, kernel: Kernel, *, threads: int, arguments: Mapping[str, Any]) -> Launch:
+    """Check and type a launch.
+
+    Args:
+        be: the device's backend; all arrays must be its arrays.
+        kernel: what to start.
+        threads: how many threads have work.
+        arguments: arrays and scalars by parameter name.
+
+    Raises:
+        ArgumentError: a parameter is missing, unknown or a scalar out of range.
+        DeviceError, DtypeError, ShapeError: an array is of another device, dtype, or not contiguous in C order.
+    """
+    if set(arguments) != set(kernel.parameters):
+        wanted, got = ", ".join(kernel.parameters), ", ".join(arguments)
+        raise ArgumentError(f"[{kernel.name}] arguments must be exactly {wanted}; got {got}")
+    arrays = {name: value for name, value in arguments.items() if kernel.parameters[name].endswith("*")}
+    data_dtype = _check_arrays(be, kernel, arrays)
+    largest = max([threads, *(int(array.size) for array in arrays.values())])
+    index_bits = 32 if largest <= _INDEX_LIMIT else 64
+    values = []
+    for name, kind in kernel.parameters.items():
+        value = arguments[name]
+        values.append(value if name in arrays else _scalar(kernel, name, kind, value, data_dtype, index_bits))
+    grid = min(-(-threads // BLOCK), MAX_BLOCKS)
+    return Launch(kernel.unit, kernel.name, dtype_macros(data_dtype, index_bits), grid, BLOCK, tuple(values))
+
+
+def launch(be: Any, kernel: Kernel, *, threads: int, **arguments: Any) -> None:
+    """Check, compile (once) and start a kernel on a device; see :func:`prepare`. No threads, no launch."""
+    ready = prepare(be, kernel, threads=threads, arguments=arguments)
+    if threads > 0:
+        run(be, ready)
+
+
+def run(be: Any, ready: Launch) -> None:
+    """Start a checked launch."""
+    cubin = _cubin(ready.unit, be.arch, tuple(ready.macros.items()))
+    be.run_kernel(cubin, ready.name, ready.grid, ready.block, ready.arguments)
+
+
+@cache
+def _cubin(unit: str, arch: str, macros: tuple[tuple[str, str | int], ...]) -> Path:
+    return compile_unit(unit, arch=arch, macros=dict(macros)).path
+
+
+def _check_arrays(be: Backend, kernel: Kernel, arrays: Mapping[str, Any]) -> str:
+    """Check each array; the common dtype of the data."""
+    data: tuple[str, str] | None = None  # first array of the data's dtype: its name and dtype
+    for name, array in arrays.items():
+        if not be.is_array(array):
+            raise DeviceError(
+                complaint(
+                    kernel.name, name, f"be an array of {be.device}", f"{type(array).__module__}.{type(array).__name__}"
+                )
+            )
+        if not array.flags.c_contiguous:
+            got = f"shape {array.shape} with strides {array.strides}"
+            raise ShapeError(complaint(kernel.name, name, "be contiguous in C order", got))
+        declared, dtype = kernel.parameters[name].removesuffix("*"), array.dtype.name
+        if declared != "scalar":
+            if dtype != declared:
+                raise DtypeError(complaint(kernel.name, name, f"be {declared}", dtype))
+        elif dtype not in kernel.dtypes:
+            raise DtypeError(complaint(kernel.name, name, f"be one of {', '.join(kernel.dtypes)}", dtype))
+        elif data is None:
+            data = name, dtype
+        elif dtype != data[1]:
+            raise DtypeError(complaint(kernel.name, name, f"be {data[1]} as {data[0]!r} is", dtype))
+    if data is None:
+        raise ArgumentError(f"[{kernel.name}] needs at least one array of the data's dtype")
+    return data[1]
+
+
+def _scalar(kernel: Kernel, name: str, kind: str, value: Any, data_dtype: str, index_bits: int) -> Any:
+    """A scalar as a NumPy scalar of exactly the type that the kernel declares."""
+    if kind == "acc":
+        if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
+            raise ArgumentError(complaint(kernel.name, name, "be a number", value))
+        return _ACCUMULATOR[data_dtype](value)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ArgumentError(complaint(kernel.name, name, "be an integer", value))
+    integer = _INTEGERS[f"int{index_bits}" if kind == "index" else kind]
+    limits: Any = np.iinfo(integer)
+    if not limits.min <= value <= limits.max:
+        raise ArgumentError(complaint(kernel.name, name, f"be in {limits.min}..{limits.max}", value))
+    return integer(value)

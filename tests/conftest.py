@@ -1,0 +1,93 @@
+"""Shared by all tests: the data folder, the GPU rule, and determinism of hypothesis."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from nnlab.random import manual_seed
+
+ROOT = Path(__file__).resolve().parent.parent
+
+hypothesis.settings.register_profile(
+    "nnlab",
+    deadline=None,  # the first call of a case may compile or import
+    derandomize=True,  # the same cases on every machine
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("nnlab")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--require-gpu", action="store_true", help="fail, instead of skipping, tests that need a GPU")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is None:
+        return
+    from nnlab.backend import cuda
+
+    reason = cuda.why_unusable()
+    if reason is None:
+        return
+    if item.config.getoption("--require-gpu"):
+        pytest.fail(f"--require-gpu, but no GPU is usable: {reason}", pytrace=False)
+    pytest.skip(f"needs a GPU: {reason}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that take the ``data_dir`` fixture use files that are not in the repository: mark them ``external``."""
+    for item in items:
+        if "data_dir" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.external)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test starts from seed 0."""
+    manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Kernels that tests compile do not go to the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NNLAB_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of real data sets: NNLAB_TEST_DATA, else ``../shared/data`` beside the repository."""
+    named = os.environ.get("NNLAB_TEST_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is not there (name another folder in NNLAB_TEST_DATA)")
+    return folder
+
+
+@pytest.fixture
+def kernel_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty kernel cache of this test's own."""
+    folder = tmp_path / "kernel-cache"
+    monkeypatch.setenv("NNLAB_CACHE_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cupy_installed() -> None:
+    """Skip unless CuPy can be imported (no GPU is needed for that)."""
+    if importlib.util.find_spec("cupy") is None:
+        pytest.skip("CuPy is not installed (extra cuda12 or cuda13)")

@@ -1,0 +1,147 @@
+"""The launch gate: what it refuses, what it passes on, and in which types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnlab.backend import get_backend
+from nnlab.cuda import launch
+from nnlab.cuda.launch import Kernel, prepare
+from nnlab.errors import ArgumentError, DeviceError, DtypeError, NNLabError, ShapeError
+
+KERNEL = Kernel(
+    "unit",
+    "unit_forward",
+    {"x": "scalar*", "y": "scalar*", "mask": "bool*", "n": "index", "t": "uint32", "scale": "acc", "seed": "uint64"},
+)
+CPU = get_backend("cpu")
+
+
+def _arguments(**changed: Any) -> dict[str, Any]:
+    x = np.ones((3, 4), np.float32)
+    mask = np.ones((3, 4), bool)
+    return {"x": x, "y": x.copy(), "mask": mask, "n": 12, "t": 7, "scale": 2.5, "seed": 2**63, **changed}
+
+
+def _prepare(threads: int = 12, **changed: Any) -> launch.Launch:
+    return prepare(CPU, KERNEL, threads=threads, arguments=_arguments(**changed))
+
+
+def test_scalars_get_the_declared_types() -> None:
+    x, _, _, n, t, scale, seed = _prepare().arguments
+    assert isinstance(x, np.ndarray)
+    assert [type(v) for v in (n, t, scale, seed)] == [np.int32, np.uint32, np.float32, np.uint64]
+    assert (n, t, scale, seed) == (12, 7, 2.5, 2**63)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "accumulator"), [("float16", np.float32), ("float32", np.float32), ("float64", np.float64)]
+)
+def test_accumulator_and_macro_follow_the_dtype(dtype: str, accumulator: type) -> None:
+    x = np.ones((3, 4), dtype)
+    ready = _prepare(x=x, y=x.copy())
+    assert type(ready.arguments[5]) is accumulator
+    assert ready.macros == {f"DTYPE_{dtype.upper()}": 1, "INDEX_BITS": 32}
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        (
+            {"x": np.ones(12, np.int32)},
+            DtypeError,
+            r"\[unit_forward\] 'x' must be one of float32, float64, float16, got 'int32'",
+        ),
+        ({"y": np.ones((3, 4), np.float64)}, DtypeError, r"'y' must be float32 as 'x' is, got 'float64'"),
+        ({"mask": np.ones((3, 4), np.uint8)}, DtypeError, r"'mask' must be bool, got 'uint8'"),
+        (
+            {"x": np.ones((4, 3), np.float32).T},
+            ShapeError,
+            r"'x' must be contiguous in C order, got .*strides \(4, 12\)",
+        ),
+        ({"x": np.ones((3, 8), np.float32)[:, ::2]}, ShapeError, "'x' must be contiguous"),
+        ({"x": [1.0]}, DeviceError, r"'x' must be an array of cpu, got 'builtins.list'"),
+        ({"n": 12.0}, ArgumentError, r"'n' must be an integer, got 12.0"),
+        ({"n": True}, ArgumentError, r"'n' must be an integer, got True"),
+        ({"t": 7.5}, ArgumentError, r"'t' must be an integer, got 7.5"),
+        ({"t": np.float32(7)}, ArgumentError, r"'t' must be an integer"),
+        ({"t": 2**32}, ArgumentError, r"'t' must be in 0..4294967295, got 4294967296"),
+        ({"seed": -1}, ArgumentError, r"'seed' must be in 0.."),
+        ({"scale": "2"}, ArgumentError, r"'scale' must be a number, got '2'"),
+        ({"extra": 1}, ArgumentError, r"arguments must be exactly x, y, mask, n, t, scale, seed; got .*extra"),
+    ],
+)
+def test_refuses(changed: dict[str, Any], error: type[NNLabError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        _prepare(**changed)
+
+
+def test_refuses_a_missing_argument() -> None:
+    arguments = _arguments()
+    del arguments["seed"]
+    with pytest.raises(ArgumentError, match="arguments must be exactly"):
+        prepare(CPU, KERNEL, threads=1, arguments=arguments)
+
+
+def test_grid_covers_the_threads_up_to_a_limit() -> None:
+    assert [_prepare(threads=t).grid for t in (1, 256, 257)] == [1, 1, 2]
+    assert _prepare(threads=10**12).grid == launch.MAX_BLOCKS
+
+
+@pytest.mark.parametrize(("size", "bits"), [(1000, 32), (1001, 64)])
+def test_index_width_follows_the_largest_array(size: int, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_INDEX_LIMIT", 1000)
+    x = np.ones(size, np.float32)
+    ready = _prepare(threads=1, x=x, y=x.copy())
+    assert ready.macros["INDEX_BITS"] == bits
+    assert type(ready.arguments[3]) is (np.int32 if bits == 32 else np.int64)
+
+
+def test_at_the_limit_the_last_step_of_a_grid_stride_loop_fits_32_bits() -> None:
+    limit = launch._INDEX_LIMIT
+    for threads in (limit, limit // 4):
+        ready = _prepare(threads=threads)
+        assert ready.macros["INDEX_BITS"] == 32
+        assert limit + ready.grid * ready.block <= 2**31 - 1
+    assert _prepare(threads=limit + 1).macros["INDEX_BITS"] == 64
+
+
+def test_no_threads_no_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[launch.Launch] = []
+    monkeypatch.setattr(launch, "run", lambda be, ready: started.append(ready))
+    empty = np.ones((0, 4), np.float32)
+    launch.launch(CPU, KERNEL, threads=0, **_arguments(x=empty, y=empty, mask=np.ones((0, 4), bool), n=0))
+    assert started == []
+    launch.launch(CPU, KERNEL, threads=12, **_arguments())
+    assert [ready.name for ready in started] == ["unit_forward"]
+
+
+def test_run_compiles_once_for_the_backends_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate asks the compiler for the backend's architecture and hands over name, grid, block and arguments."""
+    compiled: list[tuple[str, str]] = []
+    calls: list[tuple[Any, ...]] = []
+
+    class Compiled:
+        path = "x.cubin"
+
+    class Card:
+        arch = "sm_90a"
+
+        def run_kernel(self, *arguments: Any) -> None:
+            calls.append(arguments)
+
+    def compile_unit(unit: str, *, arch: str, macros: dict[str, Any]) -> type[Compiled]:
+        compiled.append((unit, arch))
+        return Compiled
+
+    monkeypatch.setattr(launch, "compile_unit", compile_unit)
+    launch._cubin.cache_clear()
+    ready = _prepare(threads=300)
+    launch.run(Card(), ready)
+    launch.run(Card(), ready)
+    launch._cubin.cache_clear()
+    assert compiled == [("unit", "sm_90a")]
+    assert calls == [("x.cubin", "unit_forward", 2, 256, ready.arguments)] * 2
