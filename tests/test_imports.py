@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "nnlab"
 # __init__.py: it hands out what the rooms before it define and loads the later ones on first use.
 ROOMS = [
     ["errors"],
+    ["cache"],
     ["types"],
     ["geometry"],
     ["backend"],

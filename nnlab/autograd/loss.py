@@ -39,7 +39,7 @@ class CrossEntropy(Op):
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:
         x = ctx.input(0)
-        s, a = ops.coefficients(ctx.be, target=ctx.target, shape=x.shape, smoothing=ctx.smoothing)
+        s, a = ops.coefficients(ctx.be, target=ctx.target, shape=ctx.q.shape, smoothing=ctx.smoothing)
         p = softmax(x, 1)
         return (p * wrap(ctx.be, s).unsqueeze(1) - wrap(ctx.be, a)) * _element_gradient(ctx, dy)
 

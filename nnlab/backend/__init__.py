@@ -57,7 +57,10 @@ class Backend(Protocol):
     """What every device module provides. Arrays are of the device's own array type."""
 
     device: Device
-    xp: Any
+
+    @property
+    def xp(self) -> Any:
+        """The array module."""
 
     def asarray(self, host: np.ndarray) -> Any:
         """A NumPy array as an array of this device (no copy on the CPU, a copy on a GPU)."""

@@ -28,7 +28,7 @@ def version(show: bool) -> None:
 
 def evaluate(
     checkpoint: Path = _CHECKPOINT,
-    data: str | None = typer.Option(None, help="Other data, with the same classes; default: the run's own."),
+    data: str | None = typer.Option(None, help="Other data with the same classes (a folder of class folders is used whole); default: the run's own."),
     data_dir: str | None = typer.Option(None, help="Folder with files already downloaded."),
     batch_size: int = typer.Option(256, min=1, help="Images in a batch."),
     workers: int = typer.Option(0, min=0, help="Worker processes that load data."),
@@ -44,13 +44,11 @@ def evaluate(
     from nnlab.data import DataLoader
     from nnlab.nn import CrossEntropyLoss
     from nnlab.train.evaluate import evaluate as run_evaluation
-    from nnlab.train.runs import load_data, open_run
+    from nnlab.train.runs import load_validation, open_run
 
     run = open_run(checkpoint, device=device)
-    config = replace(
-        run.config, data=data or run.config.data, data_dir=data_dir or run.config.data_dir, limit_val=limit
-    )  # fmt: skip
-    _, dataset, _ = load_data(config, run.preprocess)
+    config = replace(run.config, data=data or run.config.data, data_dir=data_dir or run.config.data_dir, limit_val=limit)
+    dataset = load_validation(config, run.preprocess, whole=data is not None)
     loader = DataLoader(dataset, batch_size=batch_size, num_workers=workers)
     result = run_evaluation(run.model, loader, loss=CrossEntropyLoss(), device=run.device)
     names = run.preprocess.classes
@@ -152,15 +150,19 @@ def summary(
     network = models.create(model, num_classes=num_classes, in_channels=channels, image_size=size)
     found = models.summary(network, (batch_size, channels, size, size))
     table = Table(title=f"{model} on {_times(found.input_shape)}", show_footer=True, box=None, title_justify="left")
-    table.add_column("layer", "sum")
+    table.add_column("layer", "sum", no_wrap=True)
     table.add_column("kind")
-    table.add_column("output", justify="right")
-    table.add_column("parameters", f"{found.parameters:,}", justify="right")
-    table.add_column("multiply-adds", f"{found.multiply_adds:,}", justify="right")
-    table.add_column("output memory", _memory(found.activation_bytes), justify="right")
+    for heading, total in (
+        ("output", ""),
+        ("parameters", f"{found.parameters:,}"),
+        ("mult-adds", f"{found.multiply_adds:,}"),
+        ("memory", _memory(found.activation_bytes)),
+    ):
+        table.add_column(heading, total, justify="right", no_wrap=True)
     for row in found.rows:
+        shape = row.output_shape if batch_size > 1 else row.output_shape[1:]
         counts = [f"{n:,}" if n else "" for n in (row.parameters, row.multiply_adds)]
-        table.add_row(row.path, row.kind, _times(row.output_shape), *counts, _memory(row.activation_bytes))
+        table.add_row(row.path, row.kind, _times(shape), *counts, _memory(row.activation_bytes))
     console.print(table)
     training = 2 * found.activation_bytes + 3 * found.parameter_bytes
     console.print(
@@ -172,7 +174,7 @@ def summary(
 
 
 def _times(shape: tuple[int, ...]) -> str:
-    return " × ".join(str(n) for n in shape)
+    return "×".join(str(n) for n in shape)
 
 
 def _memory(n: int) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import nnlab
 from nnlab.backend import cuda, resolve
-from nnlab.cuda import cache, compiler, sources
+from nnlab import cache
+from nnlab.cuda import compiler, sources
 from nnlab.errors import MissingExtraError, NNLabError, optional_import
 
 if TYPE_CHECKING:

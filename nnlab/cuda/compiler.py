@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nnlab.backend import cuda
-from nnlab.cuda import cache, sources
+from nnlab import cache
+from nnlab.cuda import sources
 from nnlab.errors import DeviceError, MissingExtraError
 
 _OPTIONS = ("--std=c++17", "--ptxas-options=-v", "-lineinfo")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nnlab import cache
 from nnlab.data.images import ArrayImages, ImageDataset, stratified_split
 from nnlab.data.progress import Progress
 from nnlab.data.readers import ImageFolder, read_cifar10, read_cifar100, read_digits, read_idx
@@ -138,9 +139,8 @@ NAMES = ("digits", *SOURCES)
 
 
 def default_root() -> Path:
-    """Where downloaded data goes: ``$NNLAB_CACHE_DIR/data``, else ``~/.cache/nnlab/data``."""
-    cache = os.environ.get("NNLAB_CACHE_DIR") or os.path.join(os.path.expanduser("~"), ".cache", "nnlab")
-    return Path(cache) / "data"
+    """Where downloaded data goes: ``data`` in nnlab's cache folder."""
+    return cache.folder() / "data"
 
 
 def load(

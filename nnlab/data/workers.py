@@ -49,7 +49,9 @@ class _Worker:
     def submit(self, indices: list[int], key: SampleKey) -> None:
         memory = self.slots[self.next_slot]
         self.waiting.append((self.next_slot, indices))
-        self.outbox.send(Task(indices, key, self.next_slot, None if memory is None else memory.name))
+        # A worker that has died in the meantime is noticed when its next answer is due.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.outbox.send(Task(indices, key, self.next_slot, None if memory is None else memory.name))
         self.next_slot = (self.next_slot + 1) % len(self.slots)
 
 
@@ -170,7 +172,7 @@ class WorkerPool:
         for worker_id, worker in enumerate(self.workers):
             try:
                 worker.outbox.send(Setup(packed, name))
-            except OSError:
+            except (BrokenPipeError, ConnectionResetError):
                 raise self._died(worker_id) from None
 
     def _receive(self, worker: _Worker) -> Any:

@@ -37,7 +37,7 @@ def _option(default: Any, help: str, *, group: str, extend: bool = False, **limi
 class TrainConfig:
     """Everything that decides a training run. Errors name the value: ``[config] 'lr' must be positive, got -1``."""
 
-    model: str = _option("vgg_small", "Network; see 'nnlab summary --help' for names.", group="Model")
+    model: str = _option("vgg_small", "Network; 'nnlab summary' lists them.", group="Model")
     dropout: float | None = _option(
         None, "Dropout probability, for networks that have dropout; default: the network's own.",
         group="Model", low=0.0, below=1.0,

@@ -89,7 +89,8 @@ def find_culprit(model: Module, loss: Callable[[Tensor, Tensor], Tensor], images
     """
     if is_bad(images):
         return f"[data] the batch of images already holds {describe(images.cpu().numpy())}"
-    bad = first_bad([*model.named_parameters(), *model.named_buffers()])
+    # In training, running statistics are results: the bad step itself may have spoilt them.
+    bad = first_bad([*model.named_parameters(), *([] if model.training else model.named_buffers())])
     if bad is not None:
         return f"[{bad}] the weights already hold NaN or infinity"
     with np.errstate(all="ignore"), _Watch(model) as watch:

@@ -99,12 +99,11 @@ class Lines(Callback):
 
 
 class Bar(Callback):
-    """A live bar of the current epoch, above it a line for each finished one."""
+    """A live bar of the current epoch, drawn anew every ``every`` seconds; above it a line for each finished one."""
 
-    _REFRESH = 0.1
-
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, every: float = 0.1) -> None:
         self.console = console
+        self.every = every
         self._progress: Progress | None = None
 
     def on_fit_start(self, trainer: Trainer) -> None:
@@ -124,7 +123,7 @@ class Bar(Callback):
 
     def on_batch_end(self, trainer: Trainer) -> None:
         now = time.monotonic()
-        if self._progress is None or now - self._last < self._REFRESH:
+        if self._progress is None or now - self._last < self.every:
             return
         # Reading the loss waits for a GPU: only at the steps at which the Trainer looks at it anyway.
         training = trainer.phase == "train"

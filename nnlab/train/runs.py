@@ -64,6 +64,16 @@ def find_run(out: Path | None) -> Path:
 # Parts of a run.
 
 
+def _part(config: TrainConfig, *, train: bool) -> Any:
+    return data.load(config.data, config.data_dir, train=train, download=True)
+
+
+def _limited(dataset: Any, limit: int | None) -> Any:
+    """No more than ``limit`` samples, spread over the whole set (which may be sorted by class)."""
+    n = len(dataset)
+    return dataset if limit is None or limit >= n else dataset.select([k * n // limit for k in range(limit)])
+
+
 def load_data(config: TrainConfig, preprocess: Preprocess | None = None) -> tuple[Any, Any, Preprocess]:
     """Training and validation set with their transforms, and how pictures become inputs.
 
@@ -71,22 +81,34 @@ def load_data(config: TrainConfig, preprocess: Preprocess | None = None) -> tupl
         config: names the data.
         preprocess: of the run that is resumed; None: measured on the data.
     """
-    parts = [
-        data.load(config.data, config.data_dir, train=train, download=True)
-        for train in (True, False)
-    ]  # fmt: skip
+    training = _part(config, train=True)
     if preprocess is None:
-        native = parts[0].data.shape[1:3] if hasattr(parts[0], "data") else None
-        preprocess = Preprocess.of(parts[0], config.image_size or models.default_size(config.model, native))
-    if parts[0].classes != preprocess.classes:
-        raise CheckpointError(f"[checkpoint] the run was trained on the classes {preprocess.classes}, "
-                              f"the data now has {parts[0].classes}")  # fmt: skip
-    for i, limit in enumerate((config.limit_train, config.limit_val)):
-        if limit is not None and limit < len(parts[i]):
-            # Spread over the whole set, which may be sorted by class.
-            parts[i] = parts[i].select([k * len(parts[i]) // limit for k in range(limit)])
-    training, validation = preprocess.training(config.augment), preprocess.evaluation()
-    return parts[0].with_transform(training), parts[1].with_transform(validation), preprocess
+        native = training.data.shape[1:3] if hasattr(training, "data") else None
+        preprocess = Preprocess.of(training, config.image_size or models.default_size(config.model, native))
+    validation = load_validation(config, preprocess)
+    training = _limited(training, config.limit_train).with_transform(preprocess.training(config.augment))
+    return training, validation, preprocess
+
+
+def load_validation(config: TrainConfig, preprocess: Preprocess, *, whole: bool = False) -> Any:
+    """The validation part of a run's data, or other data for it.
+
+    Args:
+        whole: a folder of class folders is taken as a whole, not split.
+
+    Raises:
+        CheckpointError: its classes are not those of the run.
+    """
+    folder = Path(config.data)
+    if whole and folder.is_dir() and not (folder / "train").is_dir():
+        dataset: Any = data.ImageFolder(folder, classes=preprocess.classes)
+    else:
+        dataset = _part(config, train=False)
+    if dataset.classes != preprocess.classes:
+        raise CheckpointError(
+            f"[checkpoint] the run has the classes {preprocess.classes}, the data {config.data!r} has {dataset.classes}"
+        )
+    return _limited(dataset, config.limit_val).with_transform(preprocess.evaluation())
 
 
 def build_model(config: TrainConfig, preprocess: Preprocess) -> Module:
@@ -100,6 +122,7 @@ def build_model(config: TrainConfig, preprocess: Preprocess) -> Module:
         config.model,
         num_classes=len(preprocess.classes),
         in_channels=preprocess.channels,
+        image_size=preprocess.size,
         **options,
     )
 

@@ -205,7 +205,8 @@ class Trainer:
             self._call("on_batch_end")
             if self._signals.caught is not None:
                 self._leave()
-            if self.checkpoint_every and self.step % self.checkpoint_every == 0 and not last:
+            due = self.out is not None and self.checkpoint_every and self.step % self.checkpoint_every == 0
+            if due and not last:
                 self.save()
                 mark = time.perf_counter()
 
@@ -438,7 +439,7 @@ class Trainer:
 
     def _blame(self, images: Tensor, target: Tensor, random_state: dict[str, int]) -> None:
         """Replay a bad batch and raise, naming the layer; the weights have not been updated with it."""
-        spoilt = first_bad([*self.model.named_parameters(), *self.model.named_buffers()])
+        spoilt = first_bad(self.model.named_parameters())
         if spoilt is not None and not self.strict:
             raise _GoBack(f"{spoilt} holds NaN or infinity")
         default_generator.set_state(random_state)

@@ -49,12 +49,8 @@ def test_same_masks_and_values_as_on_the_cpu(shape: tuple[int, ...], p: float, d
     assert saved.scale == expected_saved.scale
     dx = kernels.backward(CPU, dy=dy, saved=saved)
     expected_dx = arrays.backward(CPU, dy=dy, saved=expected_saved)
-    if dtype == "float16":  # the kernel multiplies in float32 and rounds once
-        np.testing.assert_allclose(y, expected, rtol=2e-3, strict=True)
-        np.testing.assert_allclose(dx, expected_dx, rtol=2e-3, strict=True)
-    else:
-        np.testing.assert_array_equal(y, expected, strict=True)
-        np.testing.assert_array_equal(dx, expected_dx, strict=True)
+    np.testing.assert_array_equal(y, expected, strict=True)
+    np.testing.assert_array_equal(dx, expected_dx, strict=True)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

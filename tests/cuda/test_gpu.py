@@ -43,11 +43,10 @@ def test_dropout_equals_the_cpu(be: Any, shape: tuple[int, ...], p: float, dtype
     expected, expected_saved = dropout.forward(cpu, x=x, p=p, seed=7, offset=2**35)
     y, saved = dropout.forward(be, x=be.asarray(x), p=p, seed=7, offset=2**35)
     np.testing.assert_array_equal(be.to_numpy(saved.mask), expected_saved.mask, strict=True)
-    tolerance = 2e-3 if dtype == "float16" else 0
-    np.testing.assert_allclose(be.to_numpy(y), expected, rtol=tolerance, strict=True)
+    np.testing.assert_array_equal(be.to_numpy(y), expected, strict=True)
     dx = dropout.backward(be, dy=be.asarray(x), saved=saved)
     expected_dx = dropout.backward(cpu, dy=x, saved=expected_saved)
-    np.testing.assert_allclose(be.to_numpy(dx), expected_dx, rtol=tolerance, strict=True)
+    np.testing.assert_array_equal(be.to_numpy(dx), expected_dx, strict=True)
 
 
 def test_a_view_is_refused_by_the_gate_not_misread(be: Any) -> None:

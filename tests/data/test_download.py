@@ -62,6 +62,7 @@ class Server:
                 handler.send_error(416)
                 return
             handler.send_response(206)
+            start = plan.get("start", start)
             handler.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         else:
             handler.send_response(200)
@@ -118,6 +119,14 @@ def test_a_server_without_ranges(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.bin.part").write_bytes(DATA[:1000])
     server.plan = [{"ranges": False, "length": False}]
     assert download(server.url + "file.bin", tmp_path / "file.bin", SHA, progress=False).read_bytes() == DATA
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_sends_another_range(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file.bin.part").write_bytes(DATA[:1000])
+    server.plan = [{"start": 0}]
+    assert download(server.url + "file.bin", tmp_path / "file.bin", SHA, progress=False).read_bytes() == DATA
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("part", [DATA, DATA + b"more", b"wrong" * 1000], ids=["complete", "too long", "wrong"])

@@ -185,6 +185,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_files_are_sorted_whatever_the_file_system_says(tmp_path: Path) -> None:
+    wanted = sorted(f"class/{place}/{name}.png" for place in "zamkb" for name in "ycx")
+    for name in reversed(wanted):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [str(Path(file).relative_to(tmp_path)) for file, _ in ImageFolder(tmp_path).samples] == wanted
+
+
 def test_image_folder(folder: Path) -> None:
     dataset = ImageFolder(folder)
     assert dataset.classes == ["cats", "dogs"]

@@ -192,11 +192,14 @@ def test_two_iterations_at_once_are_refused() -> None:
 # In a process of its own, so that its end can be watched.
 SCRIPT = """
 import sys, time
+import numpy as np
 from nnlab.data import DataLoader
-from tests.data.worker_sets import augmented_images
+from tests.data.worker_sets import Remembered
 
 def main():
-    loader = DataLoader(augmented_images(), 8, num_workers=2, persistent_workers=True, seed=1)
+    loader = DataLoader(
+        Remembered(np.arange(100.0)), 8, num_workers=2, persistent_workers=True, multiprocessing_context="METHOD"
+    )
     for epoch in range(100000):
         for batch in loader:
             if epoch == 1:
@@ -204,14 +207,17 @@ def main():
                 names = [memory.name for memory in loader._pool.segments]
                 print(" ".join(pids) + "|" + " ".join(names), flush=True)
                 END
-{guard}
+GUARD
     main()
 """
 
 
-def run_script(folder: Path, root: Path, end: str, guard: str = 'if __name__ == "__main__":') -> subprocess.Popen[str]:
+GUARD = 'if __name__ == "__main__":'
+
+
+def run_script(folder: Path, root: Path, end: str, guard: str = GUARD, method: str = "spawn") -> subprocess.Popen[str]:
     script = folder / "script.py"
-    script.write_text(SCRIPT.replace("END", end).replace("{guard}", guard))
+    script.write_text(SCRIPT.replace("END", end).replace("GUARD", guard).replace("METHOD", method))
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONWARNINGS": "error"}
     return subprocess.Popen(
         [sys.executable, str(script)],
@@ -247,14 +253,25 @@ def first_line(process: subprocess.Popen[str]) -> tuple[list[str], list[str]]:
 
 @pytest.mark.skipif(not SHM.is_dir(), reason="looks at /dev/shm")
 @pytest.mark.parametrize(
-    ("end", "code"), [("sys.exit(0)", 0), ("raise ValueError('stop')", 1), ("return", 0), ("pass", -signal.SIGINT)]
+    ("end", "code", "method"),
+    [
+        ("sys.exit(0)", 0, "spawn"),
+        ("raise ValueError('stop')", 1, "spawn"),
+        ("return", 0, "spawn"),
+        ("pass", -signal.SIGINT, "spawn"),
+        ("pass", -signal.SIGINT, "forkserver"),
+    ],
 )
-def test_nothing_is_left_at_the_end(tmp_path: Path, root: Path, end: str, code: int) -> None:
+def test_nothing_is_left_at_the_end(tmp_path: Path, root: Path, end: str, code: int, method: str) -> None:
     """Exit, exception, an iteration that was given up, and Ctrl-C (which reaches the workers as well)."""
-    process = run_script(tmp_path, root, end)
+    process = run_script(tmp_path, root, end, method=method)
     pids, names = first_line(process)
     assert len(pids) == 2
     assert len(names) == 5
+    if method == "spawn":  # Ctrl-C could not hit them while they were starting, either
+        status = Path(f"/proc/{pids[0]}/status").read_text()
+        blocked = next(line.split()[1] for line in status.splitlines() if line.startswith("SigBlk"))
+        assert int(blocked, 16) >> (signal.SIGINT - 1) & 1
     if code == -signal.SIGINT:
         os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnlab.data import ArrayImages, Dataset, SampleKey
+from nnlab.data import ArrayDataset, ArrayImages, Dataset, SampleKey
 from nnlab.data import transforms as T
 from nnlab.errors import DataError
 
@@ -115,6 +116,17 @@ class BrokenInWorkers(Dataset):
 
 def _refuse() -> None:
     raise DataError("[BrokenInWorkers] refused")
+
+
+REMEMBERED: list[Any] = []
+
+
+class Remembered(ArrayDataset):
+    """Arrays that stay in use until the very end of the worker."""
+
+    def batch(self, indices: Sequence[int], key: SampleKey) -> tuple[Any, ...]:
+        REMEMBERED.append(self)
+        return super().batch(indices, key)
 
 
 class Written(Dataset):

@@ -23,24 +23,39 @@ from nnlab.ops._numpy.windows import taps
 CPU_BLOCK_BYTES = 4 << 20
 GPU_BLOCK_BYTES = 256 << 20
 LANES = 8
+JOINED_POSITIONS = 256
 
 Block = tuple[int, int, int, int]
 
 
-def _blocks(be: Backend, images: int, rows: int, row_bytes: int) -> list[Block]:
-    """Cut (images, rows) into (first image, end, first row, end), each about one block's bytes, at least 4 if
-    possible."""
-    limit = CPU_BLOCK_BYTES if be.device.type == "cpu" else GPU_BLOCK_BYTES
-    wanted = max(1, min(limit, images * rows * row_bytes // 4) // max(row_bytes, 1))
+def _blocks(be: Backend, images: int, rows: int, row_bytes: int, least: int = 0) -> list[Block]:
+    """Cut (images, rows) into (first image, end, first row, end), each of at most one block's bytes (or ``least``).
+
+    There are at least 4 blocks if images or rows allow it; with ``least`` only images are cut for that.
+    """
+    limit = max(least, CPU_BLOCK_BYTES if be.device.type == "cpu" else GPU_BLOCK_BYTES)
+    quarter = max(images * rows // 4, rows if least else 1)
+    wanted = max(1, min(limit // max(row_bytes, 1), quarter))
     if wanted >= rows:
         return [(n, m, 0, rows) for n, m in cut(images, wanted // rows)]
     return [(n, n + 1, r, s) for n in range(images) for r, s in cut(rows, wanted)]
 
 
-def _unfold(cols: Any, x: Any, out: Shape, start: Shape, stride: Shape, dilation: Shape) -> None:
+def _phases(xp: Any, x: Any, stride: int) -> list[Any]:
+    """The columns j, j + stride, ... of x for j = 0 .. stride - 1, each contiguous."""
+    return [xp.ascontiguousarray(x[..., j::stride]) for j in range(stride)]
+
+
+def _unfold(xp: Any, cols: Any, x: Any, out: Shape, start: Shape, stride: Shape, dilation: Shape) -> None:
     """cols (B, C, *kernel, *out) = the input under each tap, zero outside; x (B, C, *in)."""
     dims = len(out)
-    for tap, where, source in taps(cols.shape[2 : 2 + dims], out, x.shape[2:], start, stride, dilation):
+    kernel = cols.shape[2 : 2 + dims]
+    first = max(start[0], 0)
+    x = x[:, :, first : max(start[0] + (out[0] - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1, first)]
+    start, step = (start[0] - first, *start[1:]), stride[-1]
+    # Many taps read the same columns: gathered once, they are read in rows.
+    phases = _phases(xp, x, step) if 1 < step < kernel[-1] else None
+    for tap, where, source in taps(kernel, out, x.shape[2:], start, stride, dilation):
         part = cols[(slice(None), slice(None), *tap)]
         for axis, (lo, hi) in enumerate(where, 2):
             skip = (slice(None),) * axis
@@ -49,7 +64,14 @@ def _unfold(cols: Any, x: Any, out: Shape, start: Shape, stride: Shape, dilation
             if hi < part.shape[axis]:
                 part[(*skip, slice(hi, None))] = 0
             part = part[(*skip, slice(lo, hi))]
-        part[...] = x[(slice(None), slice(None), *source)]
+        if part.size == 0:
+            continue
+        if phases is None:
+            part[...] = x[(slice(None), slice(None), *source)]
+        else:
+            place, begin = divmod(source[-1].start, step)[::-1]
+            row = slice(begin, begin + part.shape[-1])
+            part[...] = phases[place][(slice(None), slice(None), *source[:-1], row)]
 
 
 def _fold(x: Any, cols: Any, out: Shape, start: Shape, stride: Shape, dilation: Shape) -> None:
@@ -88,7 +110,7 @@ def _correlate(
         else:
             part = (s - r, *out[1:])
             cols = scratch(be, "conv_cols", (m - n, channels, *kernel, *part), x.dtype)
-            _unfold(cols, x[n:m], part, (start[0] + r * stride[0], *start[1:]), stride, dilation)
+            _unfold(xp, cols, x[n:m], part, (start[0] + r * stride[0], *start[1:]), stride, dilation)
             windows = cols.reshape(m - n, groups, depth, -1)
         target = flat[n:m, :, :, r * rest : s * rest]
         xp.matmul(weight, windows, out=target)
@@ -165,27 +187,43 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
     outputs, depth = g.w_shape[0], prod(g.w_shape[1:])
     if x.size == 0 or dy.size == 0:
         return xp.zeros(g.w_shape, x.dtype)
-    rest = prod(g.out_size[1:])
+    rest, itemsize = prod(g.out_size[1:]), wide_x.dtype.itemsize
     start = tuple(-p for p in g.pad_low)
-    row_bytes = channels * prod(g.kernel) * rest * wide_x.dtype.itemsize
-    blocks = _blocks(be, images, g.out_size[0], row_bytes)
+    pointwise = _is_pointwise(g.kernel, start, g.stride, g.out_size, g.in_size)
+    # Small planes are joined, so that one product sums over all images of a block; it costs a copy of dy.
+    joined = not pointwise and prod(g.out_size) <= JOINED_POSITIONS and depth >= outputs // g.groups
+    source = wide_x.reshape(images, g.groups, depth, -1) if pointwise else wide_x
+    right_rows = wide_dy.reshape(images, g.groups, outputs // g.groups, -1)
+    row_bytes = channels * prod(g.kernel) * rest * itemsize
+    blocks = _blocks(be, images, g.out_size[0], row_bytes, least=2 * outputs * depth * itemsize)
     lanes = cut(len(blocks), -(-len(blocks) // LANES))
     sums = xp.zeros((len(lanes), g.groups, depth, outputs // g.groups), wide_x.dtype)
 
+    def factors(n: int, m: int, r: int, s: int) -> tuple[Any, Any]:
+        """Windows (B, G, depth, P) and gradients (B, G, P, O/G) of a block, B = 1 if joined."""
+        part = (s - r, *g.out_size[1:])
+        if not joined:
+            right = right_rows[n:m, :, :, r * rest : s * rest].swapaxes(2, 3)
+            if pointwise:
+                return source[n:m, :, :, r * rest : s * rest], right
+        shifted = (start[0] + r * g.stride[0], *start[1:])
+        if not joined:
+            cols = scratch(be, "conv_cols", (m - n, channels, *g.kernel, *part), wide_x.dtype)
+            _unfold(xp, cols, wide_x[n:m], part, shifted, g.stride, g.dilation)
+            return cols.reshape(m - n, g.groups, depth, -1), right
+        cols = scratch(be, "conv_cols", (channels, *g.kernel, m - n, *part), wide_x.dtype)
+        _unfold(xp, _batch_first(cols, len(part)), wide_x[n:m], part, shifted, g.stride, g.dilation)
+        grads = scratch(be, "conv_grads", (outputs, m - n, *part), wide_dy.dtype)
+        grads[...] = wide_dy[n:m, :, r:s].swapaxes(0, 1)
+        return cols.reshape(1, g.groups, depth, -1), grads.reshape(1, g.groups, outputs // g.groups, -1).swapaxes(2, 3)
+
     def work(lane: int) -> None:
         for index in range(*lanes[lane]):
-            n, m, r, s = blocks[index]
-            part = (s - r, *g.out_size[1:])
-            # Taps first, then images, so that one product sums over all images of the block.
-            cols = scratch(be, "conv_cols", (channels, *g.kernel, m - n, *part), wide_x.dtype)
-            shifted = (start[0] + r * g.stride[0], *start[1:])
-            _unfold(_batch_first(cols, len(part)), wide_x[n:m], part, shifted, g.stride, g.dilation)
-            grads = scratch(be, "conv_grads", (outputs, m - n, *part), wide_dy.dtype)
-            grads[...] = wide_dy[n:m, :, r:s].swapaxes(0, 1)
-            left = cols.reshape(g.groups, depth, -1)
-            right = grads.reshape(g.groups, outputs // g.groups, -1).swapaxes(1, 2)
-            partial = scratch(be, "conv_partial", sums.shape[1:], wide_x.dtype)
-            sums[lane] += xp.matmul(left, right, out=partial)
+            left, right = factors(*blocks[index])
+            partial = scratch(be, "conv_partial", (len(left), *sums.shape[1:]), wide_x.dtype)
+            xp.matmul(left, right, out=partial)
+            for share in partial:
+                sums[lane] += share
 
     run(be, work, len(lanes), dy.size * depth)
     while len(sums) > 1:

@@ -41,7 +41,7 @@ def nll(be: Backend, *, x: Any, target: Target) -> Any:
 
 def cross_entropy(be: Backend, *, x: Any, target: Target, smoothing: float) -> tuple[Any, Any]:
     xp = be.xp
-    x = wide(be, x)
+    x = xp.ascontiguousarray(wide(be, x))
     q = log_softmax(be, x=x, axis=1)
     loss = nll(be, x=q, target=target)
     if smoothing > 0:

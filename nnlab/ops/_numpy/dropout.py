@@ -21,4 +21,7 @@ def forward(be: Backend, *, x: Any, p: float, seed: int, offset: int) -> tuple[A
 
 
 def backward(be: Backend, *, dy: Any, saved: Saved) -> Any:
-    return be.xp.where(saved.mask, dy * dy.dtype.type(saved.scale), dy.dtype.type(0))
+    xp = be.xp
+    # Half precision is multiplied in float32 and rounded once, as everywhere.
+    wide = xp.float32 if dy.dtype == xp.float16 else dy.dtype.type
+    return xp.where(saved.mask, (dy * wide(saved.scale)).astype(dy.dtype, copy=False), dy.dtype.type(0))

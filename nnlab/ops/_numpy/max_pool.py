@@ -12,7 +12,7 @@ from nnlab.backend import Backend
 from nnlab.errors import ArgumentError, complaint
 from nnlab.geometry import PoolGeometry, Shape
 from nnlab.ops._numpy.parallel import plane_blocks, run
-from nnlab.ops._numpy.windows import taps
+from nnlab.ops._numpy.windows import Tap, taps
 
 
 @lru_cache(maxsize=64)
@@ -32,7 +32,7 @@ def _index_dtype(geometry: PoolGeometry) -> type[np.integer[Any]]:
     return np.uint8 if prod(geometry.kernel) <= 256 else np.int32
 
 
-def _window(g: PoolGeometry) -> list[Any]:
+def _window(g: PoolGeometry) -> tuple[Tap, ...]:
     start = tuple(-p for p in g.pad_low)
     return taps(g.kernel, g.out_size, g.in_size, start, g.stride, g.dilation)
 
