@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from nnlab.errors import DtypeError
+
 float16 = np.dtype(np.float16)
 float32 = np.dtype(np.float32)
 float64 = np.dtype(np.float64)
@@ -37,7 +39,7 @@ DEFAULT_FLOAT = float32
 
 _KIND_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 _NAMED = {"half": float16, "float": float32, "double": float64, "int": int32, "long": int64}
-_PYTHON_DTYPE = {bool: bool_, int: int64, float: DEFAULT_FLOAT}
+_PYTHON_DTYPE: dict[type, np.dtype[Any]] = {bool: bool_, int: int64, float: DEFAULT_FLOAT}
 
 Number = bool | int | float
 
@@ -48,8 +50,6 @@ def as_dtype(value: Any) -> np.dtype[Any]:
     Raises:
         DtypeError: nnlab has no such dtype.
     """
-    from nnlab.errors import DtypeError
-
     if isinstance(value, str) and value in _NAMED:
         return _NAMED[value]
     if isinstance(value, type) and value in _PYTHON_DTYPE:

@@ -1,7 +1,7 @@
 """A stand-in for a GPU: NumPy behind arrays that refuse what CuPy's arrays refuse.
 
-Its arrays are no NumPy arrays: NumPy functions do not take them, they do not mix with host arrays, and they never convert
-silently. Code that runs here on "cuda" has kept to the backend. What only a GPU can show (kernels, streams, CuPy's own
+Its arrays are no NumPy arrays: NumPy functions do not take them, they do not mix with host arrays, and they never
+convert silently. Code that runs here on "cuda" has kept to the backend. What only a GPU can show (kernels, streams, CuPy's own
 behaviour) is not tested by it.
 """
 
@@ -86,10 +86,24 @@ def _operator(name: str) -> Any:
     return call
 
 
-for _name in "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split():
+for _name in (
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+):
     for _prefix in ("", "r", "i"):
         setattr(StrictArray, f"__{_prefix}{_name}__", _operator(f"__{_prefix}{_name}__"))
-for _name in "lt le gt ge eq ne neg abs invert pos".split():
+for _name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "abs", "invert", "pos"):
     setattr(StrictArray, f"__{_name}__", _operator(f"__{_name}__"))
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.autograd.test_operations import FUNCTIONS, IDS, operands
-from tests.strict_device import StrictBackend
 
 import nnlab
 import nnlab.backend
 import nnlab.ops
 from nnlab.errors import DeviceError, GraphError
+from tests.autograd.test_operations import FUNCTIONS, IDS, operands
+from tests.strict_device import StrictBackend
 
 
 @pytest.fixture

@@ -600,12 +600,12 @@ class Tensor(TensorCore):
         return relu(self)
 
     def softmax(self, dim: Any) -> Tensor:
-        from nnlab.autograd.loss import softmax
+        from nnlab.autograd.activation import softmax
 
         return softmax(self, dim)
 
     def log_softmax(self, dim: Any) -> Tensor:
-        from nnlab.autograd.loss import log_softmax
+        from nnlab.autograd.activation import log_softmax
 
         return log_softmax(self, dim)
 
