@@ -40,6 +40,10 @@ class DataError(NNLabError, ValueError):
     """A data file or folder is missing, truncated or not what it should be."""
 
 
+class WorkerError(NNLabError, RuntimeError):
+    """A worker process died or did not answer in time."""
+
+
 class CheckpointError(NNLabError, RuntimeError):
     """A checkpoint is missing, damaged, or does not fit the model."""
 

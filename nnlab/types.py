@@ -38,7 +38,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 DEFAULT_FLOAT = float32
 
 _KIND_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
-_NAMED = {"half": float16, "float": float32, "double": float64, "int": int32, "long": int64}
+_NAMED: dict[str, np.dtype[Any]] = {"half": float16, "float": float32, "double": float64, "int": int32, "long": int64}
 _PYTHON_DTYPE: dict[type, np.dtype[Any]] = {bool: bool_, int: int64, float: DEFAULT_FLOAT}
 
 Number = bool | int | float

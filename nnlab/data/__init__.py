@@ -11,7 +11,7 @@ from nnlab.data.loader import DataLoader
 from nnlab.data.named import NAMES, load
 from nnlab.data.readers import ImageFolder, read_image
 from nnlab.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
-from nnlab.data.workers import WorkerError
+from nnlab.errors import WorkerError
 
 __all__ = [
     "NAMES",

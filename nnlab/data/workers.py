@@ -26,13 +26,9 @@ from nnlab.data.dataset import Dataset
 from nnlab.data.key import SampleKey
 from nnlab.data.transport import memory_of, pack, unpack, write
 from nnlab.data.worker import Collate, Failure, Reply, Setup, Task, main
-from nnlab.errors import ArgumentError, NNLabError
+from nnlab.errors import ArgumentError, WorkerError
 
 _SECONDS_TO_END = 1.0
-
-
-class WorkerError(NNLabError, RuntimeError):
-    """A worker process died or did not answer in time."""
 
 
 class _Worker:
