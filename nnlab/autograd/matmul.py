@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nnlab import types
 from nnlab.autograd.elementwise import cast, common_dtype, sum_to
 from nnlab.autograd.tape import Node, Op
 from nnlab.errors import DtypeError, ShapeError
+from nnlab.ops import matmul as ops
 
 if TYPE_CHECKING:
     from nnlab.autograd.tensor import Tensor
-
-
-def product(be: Any, a: Any, b: Any) -> Any:
-    """``a @ b`` over raw arrays; float16 products add up in float32."""
-    if a.dtype == types.float16:
-        return be.xp.matmul(a.astype(types.float32), b.astype(types.float32)).astype(types.float16)
-    return be.xp.matmul(a, b)
 
 
 class MatMul(Op):
@@ -26,7 +19,7 @@ class MatMul(Op):
     @staticmethod
     def forward(ctx: Node, a: Any, b: Any) -> Any:
         ctx.save_inputs(0, 1)
-        return product(ctx.be, a, b)
+        return ops.forward(ctx.be, a=a, b=b)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:
@@ -70,7 +63,7 @@ class Linear(Op):
     @staticmethod
     def forward(ctx: Node, x: Any, w: Any, b: Any) -> Any:
         ctx.save_inputs(0, 1)
-        y = product(ctx.be, x, w.T)
+        y = ops.forward(ctx.be, a=x, b=w.T)
         if b is not None:
             y += b
         return y

@@ -167,7 +167,7 @@ class Node:
         self._keep: tuple[int, ...] = ()
         self._keep_output = False
         self._inputs: dict[int, tuple[TensorCore, Any, Version, int]] = {}
-        self._output: Any = None
+        self._output: tuple[Any, Version, int] | None = None
 
     # What forward may ask to keep.
     def save_inputs(self, *positions: int) -> None:
@@ -197,20 +197,24 @@ class Node:
         return tensor
 
     def output_raw(self) -> Any:
-        return self._output
+        assert self._output is not None, "forward did not call save_output()"
+        data, version, count = self._output
+        if version.count != count:
+            raise GraphError(self._SAVED_CHANGED.format(op=self.op.name(), saved=count, now=version.count))
+        return data
 
     def output(self) -> Tensor:
         """The saved result, with this node as its history."""
-        tensor = wrap(self.be, self._output)
+        tensor = wrap(self.be, self.output_raw())
         tensor._node = self
         return tensor
 
-    def _remember(self, args: Sequence[Any], first: Any) -> None:
+    def _remember(self, args: Sequence[Any], first: TensorCore) -> None:
         for i in self._keep:
             t = args[i]
             self._inputs[i] = (t, t._data, t._version, t._version.count)
         if self._keep_output:
-            self._output = first
+            self._output = (first._data, first._version, first._version.count)
 
     def release(self) -> None:
         """Drop everything saved; a second backward through this node is an error."""
@@ -302,7 +306,7 @@ def record(ctx: Node, args: Sequence[Any], outputs: Sequence[TensorCore]) -> Non
             )
         ctx.edges.append(edge_of(a) if need else None)
     ctx.outputs = [(out._data.shape, out._data.dtype) for out in outputs]
-    ctx._remember(args, outputs[0]._data)
+    ctx._remember(args, outputs[0])
     for slot, out in enumerate(outputs):
         if out._data.dtype.kind == "f":
             out._node, out._slot = ctx, slot

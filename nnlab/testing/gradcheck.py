@@ -14,7 +14,7 @@ import numpy as np
 
 from nnlab import types
 from nnlab.autograd.creation import tensor
-from nnlab.autograd.tape import no_grad
+from nnlab.autograd.tape import enable_grad, no_grad
 from nnlab.autograd.tensor import Tensor, grad
 from nnlab.errors import ArgumentError, NNLabError
 
@@ -25,6 +25,10 @@ class GradcheckError(NNLabError, AssertionError):
 
 def _direction(rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
     return rng.uniform(0.5, 1.0, tuple(shape)) * rng.choice([-1.0, 1.0], tuple(shape))
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    return tensor if tensor.requires_grad else tensor.requires_grad_()
 
 
 def gradcheck(
@@ -109,13 +113,9 @@ def gradgradcheck(fn: Callable[..., Any], inputs: Tensor | Sequence[Any], *, see
     def first(*values: Any) -> tuple[Tensor, ...]:
         originals, incoming = values[: len(args)], values[len(args) :]
         # Under no_grad (numerical side) the values are plain; the inner gradient needs them to be leaves.
-        from nnlab.autograd.tape import enable_grad
-
         with enable_grad():
-            leaves = [
-                v if not (isinstance(v, Tensor) and i in checked) or v.requires_grad else v.requires_grad_()
-                for i, v in enumerate(originals)
-            ]
+            leaves = [_leaf(v) if i in checked else v for i, v in enumerate(originals)]
+            incoming = tuple(_leaf(v) for v in incoming)
             out = fn(*leaves)
             out = out if isinstance(out, tuple | list) else (out,)
             found = grad(
@@ -125,6 +125,6 @@ def gradgradcheck(fn: Callable[..., Any], inputs: Tensor | Sequence[Any], *, see
                 create_graph=True,
                 allow_unused=True,
             )
-        return tuple(g for g in found if g is not None and g.requires_grad) or tuple(g for g in found if g is not None)
+        return tuple(g for g in found if g is not None and g.requires_grad)
 
     return gradcheck(first, (*args, *seeds), seed=seed, **options)

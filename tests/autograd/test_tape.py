@@ -173,6 +173,13 @@ class TestInPlace:
         with pytest.raises(GraphError, match=r"\[Mul\].*in place"):
             y.sum().backward()
 
+    def test_changed_saved_result_is_noticed(self):
+        for function in (lambda t: t.exp(), lambda t: t.relu(), lambda t: t.softmax(0)):
+            h = function(leaf(-1.0, 2.0))
+            h.add_(1)
+            with pytest.raises(GraphError, match="in place"):
+                h.sum().backward()
+
     def test_changed_through_a_view_is_noticed(self):
         w = nnlab.ones(2, 2, dtype=nnlab.float64)
         x = leaf(1.0, 2.0)

@@ -51,6 +51,13 @@ def test_dropout_against_loops(p):
     )
 
 
+def test_dropout_threshold_is_exact():
+    """An element goes just when its word is below the threshold."""
+    word = oracle.philox_word(9, 4, 0)
+    assert ops.forward(CPU, x=np.ones(1), p=word / 2**32, seed=9, offset=4)[0][0] > 0
+    assert ops.forward(CPU, x=np.ones(1), p=(word + 1) / 2**32, seed=9, offset=4)[0][0] == 0
+
+
 def test_dropout_share_and_draws():
     generator = Generator(3)
     x = nnlab.ones(100_000)

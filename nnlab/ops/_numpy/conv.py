@@ -22,8 +22,8 @@ from nnlab.ops._numpy.windows import taps
 
 CPU_BLOCK_BYTES = 4 << 20
 GPU_BLOCK_BYTES = 256 << 20
-LANES = 8
-JOINED_POSITIONS = 256
+LANES = 8  # partial sums of a weight gradient, each with its own thread at most
+JOINED_POSITIONS = 256  # output planes up to this size are joined for the weight gradient
 
 Block = tuple[int, int, int, int]
 
@@ -41,37 +41,52 @@ def _blocks(be: Backend, images: int, rows: int, row_bytes: int, least: int = 0)
     return [(n, n + 1, r, s) for n in range(images) for r, s in cut(rows, wanted)]
 
 
-def _phases(xp: Any, x: Any, stride: int) -> list[Any]:
-    """The columns j, j + stride, ... of x for j = 0 .. stride - 1, each contiguous."""
-    return [xp.ascontiguousarray(x[..., j::stride]) for j in range(stride)]
+def _rows_merge(x: Any, out: Shape, stride: Shape) -> bool:
+    """Whether a tap's rows follow one another in x and in the output alike, so that a plane is one run of memory."""
+    width = x.shape[-1]
+    return (
+        len(out) > 1
+        and stride[-2:] == (1, 1)
+        and out[-1] == width
+        and x.strides[-2:] == (width * x.dtype.itemsize, x.dtype.itemsize)
+    )
 
 
 def _unfold(xp: Any, cols: Any, x: Any, out: Shape, start: Shape, stride: Shape, dilation: Shape) -> None:
     """cols (B, C, *kernel, *out) = the input under each tap, zero outside; x (B, C, *in)."""
-    dims = len(out)
+    dims, step, width = len(out), stride[-1], x.shape[-1]
     kernel = cols.shape[2 : 2 + dims]
     first = max(start[0], 0)
     x = x[:, :, first : max(start[0] + (out[0] - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1, first)]
-    start, step = (start[0] - first, *start[1:]), stride[-1]
-    # Many taps read the same columns: gathered once, they are read in rows.
-    phases = _phases(xp, x, step) if 1 < step < kernel[-1] else None
+    start = (start[0] - first, *start[1:])
+    runs = _rows_merge(x, out, stride)
+    planes = x.reshape(*x.shape[:-2], x.shape[-2] * width) if runs else x
+    # With a stride many taps read the same columns: each set of them is gathered once.
+    phases = [xp.ascontiguousarray(x[..., j::step]) for j in range(step)] if 1 < step < kernel[-1] else None
     for tap, where, source in taps(kernel, out, x.shape[2:], start, stride, dilation):
-        part = cols[(slice(None), slice(None), *tap)]
-        for axis, (lo, hi) in enumerate(where, 2):
-            skip = (slice(None),) * axis
-            if lo > 0:
-                part[(*skip, slice(0, lo))] = 0
-            if hi < part.shape[axis]:
-                part[(*skip, slice(hi, None))] = 0
-            part = part[(*skip, slice(lo, hi))]
-        if part.size == 0:
-            continue
-        if phases is None:
-            part[...] = x[(slice(None), slice(None), *source)]
+        whole = cols[(slice(None), slice(None), *tap)]
+        ranges = (slice(None), slice(None), *(slice(lo, hi) for lo, hi in where))
+        read = (slice(None), slice(None), *source)
+        if any(lo == hi for lo, hi in where):
+            pass
+        elif runs:
+            # One run from the first to the last element read; where a row's end wraps, zeros are written below.
+            (top, bottom), (left, right) = where[-2:]
+            begin, end = top * width + left, (bottom - 1) * width + right
+            origin = source[-2].start * width + source[-1].start
+            target = whole.reshape(*whole.shape[:-2], whole.shape[-2] * width)
+            target[(*ranges[:-2], slice(begin, end))] = planes[(*read[:-2], slice(origin, origin + end - begin))]
+        elif phases is not None:
+            begin, phase = divmod(source[-1].start, step)
+            whole[ranges] = phases[phase][(*read[:-1], slice(begin, begin + where[-1][1] - where[-1][0]))]
         else:
-            place, begin = divmod(source[-1].start, step)[::-1]
-            row = slice(begin, begin + part.shape[-1])
-            part[...] = phases[place][(slice(None), slice(None), *source[:-1], row)]
+            whole[ranges] = x[read]
+        for axis, (lo, hi) in enumerate(where, 2):
+            skip = ranges[:axis]
+            if lo > 0:
+                whole[(*skip, slice(0, lo))] = 0
+            if hi < whole.shape[axis]:
+                whole[(*skip, slice(hi, None))] = 0
 
 
 def _fold(x: Any, cols: Any, out: Shape, start: Shape, stride: Shape, dilation: Shape) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnlab.backend import Backend
+from nnlab.ops._numpy.mask import keep
 from nnlab.ops.dropout import Saved, scale, threshold
 from nnlab.random import philox
 
@@ -24,4 +25,4 @@ def backward(be: Backend, *, dy: Any, saved: Saved) -> Any:
     xp = be.xp
     # Half precision is multiplied in float32 and rounded once, as everywhere.
     wide = xp.float32 if dy.dtype == xp.float16 else dy.dtype.type
-    return xp.where(saved.mask, (dy * wide(saved.scale)).astype(dy.dtype, copy=False), dy.dtype.type(0))
+    return keep(be, (dy * wide(saved.scale)).astype(dy.dtype, copy=False), saved.mask)

@@ -11,6 +11,7 @@ import numpy as np
 from nnlab.backend import Backend
 from nnlab.errors import ArgumentError, complaint
 from nnlab.geometry import PoolGeometry, Shape
+from nnlab.ops._numpy.mask import keep
 from nnlab.ops._numpy.parallel import plane_blocks, run
 from nnlab.ops._numpy.windows import Tap, taps
 
@@ -52,7 +53,7 @@ def forward(be: Backend, *, x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
         source, best, winner = (a[n:m] for a in planes)
         rest = window
         if inside:
-            # The first tap covers everything: it is the start value, unless its NaN or -inf needs no care at all.
+            # Every window holds its first tap, so that is what the others have to beat.
             best[...] = source[(slice(None), *window[0][2])]
             winner[...] = 0
             rest = window[1:]
@@ -80,7 +81,6 @@ def scatter(be: Backend, *, dy: Any, index: Any, geometry: PoolGeometry) -> Any:
     dx = xp.zeros(g.x_shape, dy.dtype)
     planes = [a.reshape(-1, *a.shape[2:]) for a in (dx, dy, index)]
     window = _window(g)
-    zero = dy.dtype.type(0)
     blocks = plane_blocks(be, len(planes[0]), prod(g.in_size) * dy.dtype.itemsize)
 
     def work(number: int) -> None:
@@ -88,7 +88,7 @@ def scatter(be: Backend, *, dy: Any, index: Any, geometry: PoolGeometry) -> Any:
         target, source, winner = (a[n:m] for a in planes)
         for tap, (_, where, slices) in enumerate(window):
             ranges = (slice(None), *(slice(lo, hi) for lo, hi in where))
-            part = xp.where(winner[ranges] == tap, source[ranges], zero)
+            part = keep(be, source[ranges], winner[ranges] == tap)
             if overlap:
                 target[(slice(None), *slices)] += part
             else:

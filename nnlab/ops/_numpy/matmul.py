@@ -1,0 +1,39 @@
+"""Matrix product on arrays: on the CPU in blocks of rows or columns, each by one BLAS thread."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from nnlab.backend import Backend
+from nnlab.ops._numpy.parallel import cut, run
+from nnlab.ops._numpy.precision import wide
+
+PARTS = 8  # a fixed number, so that the blocks do not depend on the number of threads
+LEAST = 32  # rows or columns of a block; less would mostly copy the other operand
+
+
+def forward(be: Backend, *, a: Any, b: Any) -> Any:
+    xp = be.xp
+    left, right = wide(be, a), wide(be, b)
+    if b.ndim == 2:
+        left = left.reshape(prod(a.shape[:-1]), a.shape[-1])
+    lead = np.broadcast_shapes(left.shape[:-2], b.shape[:-2])
+    y = xp.empty((*lead, left.shape[-2], b.shape[-1]), left.dtype)
+    across = y.shape[-1] > y.shape[-2]
+    length = max(y.shape[-2:])
+    blocks = cut(length, max(LEAST, -(-length // PARTS))) if y.size else []
+
+    def work(index: int) -> None:
+        part = slice(*blocks[index])
+        if across:
+            xp.matmul(left, right[..., part], out=y[..., part])
+        else:
+            xp.matmul(left[..., part, :], right, out=y[..., part, :])
+
+    run(be, work, len(blocks), y.size * a.shape[-1])
+    if b.ndim == 2:
+        y = y.reshape(*a.shape[:-1], b.shape[-1])
+    return y.astype(a.dtype, copy=False)
