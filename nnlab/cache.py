@@ -1,4 +1,4 @@
-"""The folder where downloaded data and compiled kernels are kept, and writing into it so that no reader ever sees half a file."""
+"""The folder of downloaded data and compiled kernels, and writing into it so that no reader ever sees half a file."""
 
 from __future__ import annotations
 

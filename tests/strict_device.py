@@ -1,8 +1,8 @@
 """A stand-in for a GPU: NumPy behind arrays that refuse what CuPy's arrays refuse.
 
 Its arrays are no NumPy arrays: NumPy functions do not take them, they do not mix with host arrays, and they never
-convert silently. Code that runs here on "cuda" has kept to the backend. What only a GPU can show (kernels, streams, CuPy's own
-behaviour) is not tested by it.
+convert silently. Code that runs here on "cuda" has kept to the backend. What only a GPU can show (kernels, streams,
+CuPy's own behaviour) is not tested by it.
 """
 
 from __future__ import annotations

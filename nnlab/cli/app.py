@@ -17,10 +17,11 @@ from nnlab.errors import NNLabError
 
 def _describe(error: BaseException) -> str:
     """The line that a user sees."""
+    if isinstance(error, MemoryError):
+        what = str(error) if isinstance(error, NNLabError) else f"out of memory: {error or 'the system refused'}"
+        return f"{what}; a smaller --batch-size or --image-size needs less"
     if isinstance(error, NNLabError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return f"out of memory: {error or 'the system refused'}; a smaller --batch-size or --image-size needs less"
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
         return f"{error.strerror or error}{where}"

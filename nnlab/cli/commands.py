@@ -28,7 +28,9 @@ def version(show: bool) -> None:
 
 def evaluate(
     checkpoint: Path = _CHECKPOINT,
-    data: str | None = typer.Option(None, help="Other data with the same classes (a folder of class folders is used whole); default: the run's own."),
+    data: str | None = typer.Option(
+        None, help="Other data of the same classes (class folders are used whole); default: the run's own."
+    ),
     data_dir: str | None = typer.Option(None, help="Folder with files already downloaded."),
     batch_size: int = typer.Option(256, min=1, help="Images in a batch."),
     workers: int = typer.Option(0, min=0, help="Worker processes that load data."),
@@ -47,7 +49,9 @@ def evaluate(
     from nnlab.train.runs import load_validation, open_run
 
     run = open_run(checkpoint, device=device)
-    config = replace(run.config, data=data or run.config.data, data_dir=data_dir or run.config.data_dir, limit_val=limit)
+    config = replace(
+        run.config, data=data or run.config.data, data_dir=data_dir or run.config.data_dir, limit_val=limit
+    )
     dataset = load_validation(config, run.preprocess, whole=data is not None)
     loader = DataLoader(dataset, batch_size=batch_size, num_workers=workers)
     result = run_evaluation(run.model, loader, loss=CrossEntropyLoss(), device=run.device)

@@ -10,8 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import nnlab
-from nnlab.backend import cuda, resolve
 from nnlab import cache
+from nnlab.backend import cuda, resolve
 from nnlab.cuda import compiler, sources
 from nnlab.errors import MissingExtraError, NNLabError, optional_import
 

@@ -65,6 +65,9 @@ def train(
     given = {name: value for name, value in flags.items() if value is not None}
     if config is not None:
         given = {**TrainConfig.known(read_config_file(config), source=str(config)), **given}
+    for name in ("data", "data_dir"):
+        if name in given and Path(given[name]).is_dir():
+            given[name] = str(Path(given[name]).resolve())  # the run may be resumed from another folder
     if previous and not resume:
         raise ArgumentError("[train] --previous goes with --resume")
     started, console = time.monotonic(), Console()
@@ -107,6 +110,6 @@ def describe(settings: TrainConfig, trainer: Trainer) -> list[str]:
 
 # typer reads the signature: the flags of TrainConfig take the place of **flags.
 _own = [p for p in inspect.signature(train, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
-_all = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in _own] + [_flag(spec) for spec in fields(TrainConfig)]
+_all = [_flag(spec) for spec in fields(TrainConfig)] + [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in _own]
 train.__signature__ = inspect.Signature(_all)  # type: ignore[attr-defined]
 train.__annotations__ = {p.name: p.annotation for p in _all}

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nnlab.backend import cuda
 from nnlab import cache
+from nnlab.backend import cuda
 from nnlab.cuda import sources
 from nnlab.errors import DeviceError, MissingExtraError
 

@@ -1,7 +1,7 @@
 """Matrix product y = a @ b.
 
-Shapes: a (..., M, K), b (..., K, N), y (..., M, N); the leading sizes broadcast. Half precision is multiplied and added up
-in float32 and rounded once. The bits depend on the operands alone, not on the number of threads.
+Shapes: a (..., M, K), b (..., K, N), y (..., M, N); the leading sizes broadcast. Half precision is multiplied and added
+up in float32 and rounded once. The bits depend on the operands alone, not on the number of threads.
 """
 
 from __future__ import annotations

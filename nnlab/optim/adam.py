@@ -67,7 +67,7 @@ class Adam(Optimizer):
                 exp_avg_sqs=self._arrays(some, "exp_avg_sq"),
                 max_exp_avg_sqs=self._arrays(some, "max_exp_avg_sq") if group["amsgrad"] else None,
                 t=t,
-                lr=group["lr"],
+                lr=float(group["lr"]),
                 beta1=group["betas"][0],
                 beta2=group["betas"][1],
                 eps=group["eps"],

@@ -67,7 +67,7 @@ class SGD(Optimizer):
                     grads=[p.grad._data for p in some],  # type: ignore[union-attr]
                     buffers=self._arrays(some, "momentum_buffer") if momentum else None,
                     first=first,
-                    lr=group["lr"],
+                    lr=float(group["lr"]),
                     momentum=momentum,
                     dampening=group["dampening"],
                     weight_decay=group["weight_decay"],

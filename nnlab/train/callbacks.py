@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from nnlab.errors import ArgumentError, complaint, optional_import
@@ -36,8 +37,8 @@ class Callback:
 class EarlyStopping(Callback):
     """Stop when the best epoch lies ``patience`` epochs back.
 
-    The monitored value is the Trainer's (validation accuracy, else validation loss, else training loss). It is read from
-    the history, so that a resumed run stops where the uninterrupted one would.
+    The monitored value is the Trainer's (validation accuracy, else validation loss, else training loss), kept in the
+    checkpoint, so that a resumed run stops where the uninterrupted one would.
     """
 
     def __init__(self, patience: int) -> None:
@@ -97,38 +98,44 @@ class TensorBoard(Callback):
 
 
 class Plots(Callback):
-    """Pictures in the run folder: ``curves.png`` after every epoch, the others at the end; needs the ``plots`` extra.
+    """Pictures in the run folder: ``curves.png`` as epochs go by, the others at the end; needs the ``plots`` extra.
 
     Args:
         classes: names of the classes, for the confusion matrix and the misclassified examples.
         to_image: turns an input of the network ``(C, H, W)`` back into a picture with values in 0..1.
+        every: seconds between two drawings of the curves.
     """
 
-    def __init__(self, classes: list[str] | None = None, to_image: Any = None) -> None:
+    def __init__(self, classes: list[str] | None = None, to_image: Any = None, every: float = 20.0) -> None:
         optional_import("matplotlib", extra="plots", purpose="drawing the run's pictures")
         self.classes = classes
         self.to_image = to_image
+        self.every = every
+        self._drawn = time.monotonic()
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         from nnlab.train import plots
 
         assert trainer.out is not None
-        plots.curves(trainer.history, trainer.out / "curves.png")
+        if time.monotonic() - self._drawn >= self.every:
+            plots.curves(trainer.history, trainer.out / "curves.png")
+            self._drawn = time.monotonic()
 
     def on_fit_end(self, trainer: Trainer) -> None:
         from nnlab.train import plots
 
         assert trainer.out is not None
+        plots.curves(trainer.history, trainer.out / "curves.png")
         weight = plots.first_filters(trainer.model)
         if weight is not None:
             plots.filters(weight, trainer.out / "filters.png")
         result = trainer.result
-        if result is None or not result.is_classification:
+        if result is None or trainer.validation is None or not result.is_classification:
             return
         classes = self.classes or [str(i) for i in range(result.outputs.shape[1])]
         plots.confusion(result.confusion(), classes, trainer.out / "confusion.png")
         examples = [
-            (trainer.validation_image(place), true, predicted, probability)
+            (trainer.validation.image(place), true, predicted, probability)
             for place, true, predicted, probability in result.worst(25)
         ]
         plots.misclassified(examples, classes, trainer.out / "misclassified.png", self.to_image)

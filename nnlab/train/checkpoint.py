@@ -181,7 +181,9 @@ def save_checkpoint(
         if previous is None:
             _remove(old)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"[checkpoint] cannot save {folder}: {error}; the checkpoint before it is kept") from error
+        raise CheckpointError(
+            f"[checkpoint] cannot save {folder}: {error}; the checkpoint before it is kept"
+        ) from error
 
 
 def _read_state(folder: Path) -> dict[str, Any]:

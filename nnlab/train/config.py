@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import operator
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,21 @@ from typing import Any
 from nnlab.errors import ArgumentError, CheckpointError, complaint
 
 FILE = "config.json"
+
+
+_LIMITS: tuple[tuple[str, Callable[[Any, Any], bool], str], ...] = (
+    ("low", operator.ge, "be at least"),
+    ("above", operator.gt, "be greater than"),
+    ("below", operator.lt, "be less than"),
+)
+_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.01}
+
+
+def _rate(optimizer: str, model: str) -> float:
+    """A learning rate to begin with: batch normalisation bears a larger one."""
+    if optimizer != "sgd":
+        return 1e-3
+    return 0.05 if model == "vgg_small" or model.endswith("_bn") else 0.01
 
 
 def _option(default: Any, help: str, *, group: str, extend: bool = False, **limits: Any) -> Any:
@@ -28,7 +44,7 @@ def _option(default: Any, help: str, *, group: str, extend: bool = False, **limi
         help: the flag's help.
         group: the heading under which ``nnlab train --help`` lists it.
         extend: whether a resumed run may change it.
-        limits: ``low``/``high`` (inclusive), ``above`` (exclusive), ``below`` (exclusive), ``choices``.
+        limits: ``low`` (inclusive), ``above`` and ``below`` (exclusive), ``choices``.
     """
     return field(default=default, metadata={"help": help, "group": group, "extend": extend, **limits})
 
@@ -65,13 +81,23 @@ class TrainConfig:
     )
     seed: int = _option(0, "Seed of everything random.", group="Training", low=0, below=2**63)
     optimizer: str = _option("sgd", "Optimizer.", group="Optimizer", choices=("sgd", "adam", "adamw"))
-    lr: float = _option(0.05, "Learning rate (after the warm-up).", group="Optimizer", above=0.0)
+    lr: float | None = _option(
+        None,
+        "Learning rate (after the warm-up); default: 0.05 for sgd (0.01 if the network has no batch normalisation), "
+        "0.001 for adam and adamw.",
+        group="Optimizer",
+        above=0.0,
+    )
     momentum: float = _option(0.9, "Momentum of SGD (Nesterov's).", group="Optimizer", low=0.0, below=1.0)
-    weight_decay: float = _option(5e-4, "Weight decay.", group="Optimizer", low=0.0)
+    weight_decay: float | None = _option(
+        None, "Weight decay; default: 0.0005 for sgd, 0 for adam, 0.01 for adamw.", group="Optimizer", low=0.0
+    )
     schedule: str = _option(
         "cosine", "Learning-rate schedule.", group="Optimizer", choices=("cosine", "step", "plateau", "none")
     )
-    warmup_epochs: float = _option(1.0, "Epochs over which the rate rises linearly (not with 'plateau').", group="Optimizer", low=0.0)
+    warmup_epochs: float = _option(
+        1.0, "Epochs over which the rate rises linearly (not with 'plateau').", group="Optimizer", low=0.0
+    )
     lr_step: int = _option(10, "Epochs between drops of the 'step' schedule; patience of 'plateau'.",
                            group="Optimizer", low=1)  # fmt: skip
     lr_gamma: float = _option(
@@ -92,9 +118,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for spec in fields(self):
-            self._check(spec.name, spec.metadata, getattr(self, spec.name), spec.default)
+            self._check(spec.name, spec.metadata, getattr(self, spec.name))
+        if self.lr is None:
+            self.lr = _rate(self.optimizer, self.model)
+        if self.weight_decay is None:
+            self.weight_decay = _DECAY[self.optimizer]
 
-    def _check(self, name: str, limits: Mapping[str, Any], value: Any, default: Any) -> None:
+    def _check(self, name: str, limits: Mapping[str, Any], value: Any) -> None:
         annotation = str(self.__annotations__[name])
         if value is None:
             if "None" in annotation:
@@ -108,12 +138,8 @@ class TrainConfig:
             raise ArgumentError(complaint("config", name, f"be of type {kind.__name__}", value))
         if "choices" in limits and value not in limits["choices"]:
             raise ArgumentError(complaint("config", name, f"be one of {', '.join(limits['choices'])}", value))
-        for key, ok, words in (
-            ("low", lambda bound: value >= bound, "be at least"),
-            ("above", lambda bound: value > bound, "be greater than"),
-            ("below", lambda bound: value < bound, "be less than"),
-        ):
-            if key in limits and not ok(limits[key]):
+        for key, ok, words in _LIMITS:
+            if key in limits and not ok(value, limits[key]):
                 raise ArgumentError(complaint("config", name, f"{words} {limits[key]}", value))
 
     @classmethod

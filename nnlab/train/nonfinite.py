@@ -6,7 +6,8 @@ replayed: here with a look at every module's output, and then at every gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,25 @@ def describe(array: np.ndarray) -> str:
     return f"{int(np.isnan(array).sum())} NaN and {int(np.isinf(array).sum())} infinite of {array.size} values"
 
 
+def _host(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
+
+
 def is_bad(tensor: Any) -> bool:
     """Whether a floating tensor holds NaN or infinity (a synchronising look on a GPU)."""
-    return isinstance(tensor, Tensor) and tensor.dtype.kind == "f" and not np.isfinite(tensor.detach().cpu().numpy()).all()
+    return (
+        isinstance(tensor, Tensor) and tensor.dtype.kind == "f" and not np.isfinite(tensor.detach().cpu().numpy()).all()
+    )
 
 
 def first_bad(named: Iterable[tuple[str, Tensor]]) -> str | None:
     """The name of the first tensor that holds NaN or infinity."""
     return next((name for name, tensor in named if is_bad(tensor)), None)
+
+
+def gradients(model: Module) -> Iterator[tuple[str, Tensor]]:
+    """The gradients that are there, by the parameters' names, the last layer's first."""
+    return ((name, p.grad) for name, p in reversed(list(model.named_parameters())) if p.grad is not None)
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -60,18 +72,21 @@ class _Watch:
         def look(module: Module, args: Any, output: Any) -> None:
             for tensor in _tensors(output):
                 if self.found is None and is_bad(tensor):
-                    given = [t for t in _tensors(args) if t.dtype.kind == "f"]
-                    largest = max((float(np.abs(t.detach().cpu().numpy()).max(initial=0.0)) for t in given), default=0.0)
+                    given = [_host(t) for t in _tensors(args) if t.dtype.kind == "f"]
+                    largest = max((float(np.abs(array).max(initial=0.0)) for array in given), default=0.0)
                     self.found = (
-                        f"{label} its output holds {describe(tensor.detach().cpu().numpy())}; "
+                        f"{label} its output holds {describe(_host(tensor))}; "
                         f"its input was finite, at most {largest:.3g} in size"
                     )
                 if tensor.requires_grad:
-                    place = len(self.outputs)
+                    tensor.register_hook(partial(self._look_back, len(self.outputs)))
                     self.outputs.append((label, tensor))
-                    tensor.register_hook(lambda g: self.bad_gradients.append(place) if is_bad(g) else None)
 
         return look
+
+    def _look_back(self, place: int, gradient: Tensor) -> None:
+        if is_bad(gradient):
+            self.bad_gradients.append(place)
 
 
 def find_culprit(model: Module, loss: Callable[[Tensor, Tensor], Tensor], images: Tensor, target: Tensor) -> str:
@@ -88,7 +103,7 @@ def find_culprit(model: Module, loss: Callable[[Tensor, Tensor], Tensor], images
         A sentence that begins with the layer, e.g. ``[features.3 Conv2d] its output holds 2 NaN ...``.
     """
     if is_bad(images):
-        return f"[data] the batch of images already holds {describe(images.cpu().numpy())}"
+        return f"[data] the batch of images already holds {describe(_host(images))}"
     # In training, running statistics are results: the bad step itself may have spoilt them.
     bad = first_bad([*model.named_parameters(), *([] if model.training else model.named_buffers())])
     if bad is not None:
@@ -99,7 +114,7 @@ def find_culprit(model: Module, loss: Callable[[Tensor, Tensor], Tensor], images
             return watch.found
         value = loss(output, target)
         if is_bad(value):
-            largest = float(np.abs(output.detach().cpu().numpy()).max())
+            largest = float(np.abs(_host(output)).max())
             return f"[loss] the loss is {value.item()}; the network's output was finite, at most {largest:.3g} in size"
         if not value.requires_grad:
             return "[model] the replayed batch gave a finite loss: the trouble does not repeat"
@@ -109,7 +124,7 @@ def find_culprit(model: Module, loss: Callable[[Tensor, Tensor], Tensor], images
             place = max(watch.bad_gradients)
             after = watch.outputs[place + 1][0] if place + 1 < len(watch.outputs) else "[loss]"
             return f"{after} its backward pass makes a gradient with NaN or infinity"
-        bad = first_bad([(name, p.grad) for name, p in reversed(list(model.named_parameters())) if p.grad is not None])
+        bad = first_bad(gradients(model))
         if bad is not None:
             return f"[{bad}] its gradient holds NaN or infinity"
     return "[model] the replayed batch was finite throughout: the trouble does not repeat"

@@ -50,7 +50,9 @@ def curves(rows: Sequence[Row], path: Path) -> None:
             if part == "val":
                 place = int(np.nanargmax(series) if what == "accuracy" else np.nanargmin(series))
                 best = f"best {series[place]:.2f} %" if what == "accuracy" else f"best {series[place]:.4f}"
-                axis.axvline(epochs[place], color=_GREY, linewidth=0.8, linestyle=":", label=f"{best}, epoch {epochs[place]}")
+                axis.axvline(
+                    epochs[place], color=_GREY, linewidth=0.8, linestyle=":", label=f"{best}, epoch {epochs[place]}"
+                )
         axis.set_title("Loss" if what == "loss" else "Accuracy (%)")
         if axis.lines:
             axis.legend(frameon=False)

@@ -20,6 +20,13 @@ FILE = "data.json"
 AUGMENTATIONS = ("shift", "flip", "crop", "jitter", "pca", "erase")
 
 
+def common_size(dataset: Any, look_at: int = 32) -> tuple[int, int] | None:
+    """Height and width that the pictures of a data set share, judged by some of them; None if they differ."""
+    n = min(look_at, len(dataset))
+    shapes = {dataset.image(i * len(dataset) // n).shape[:2] for i in range(n)}
+    return shapes.pop() if len(shapes) == 1 else None
+
+
 @dataclass
 class Preprocess:
     """How pictures become inputs.
@@ -29,7 +36,7 @@ class Preprocess:
         channels: 1 or 3.
         mean, std: of each channel, on the scale 0..1.
         classes: names.
-        native: height and width that all pictures of the data set share; None if they differ.
+        native: height and width that the pictures of the data set share; None if they differ.
     """
 
     size: int
@@ -43,9 +50,7 @@ class Preprocess:
         return [T.ToRGB()] if self.channels == 3 else [T.Grayscale()]
 
     def _fit(self) -> list[Any]:
-        """Whole pictures of one size are resized, others cropped from the middle."""
-        if self.native == [self.size, self.size]:
-            return []
+        """Square pictures of one size are resized whole, others cropped from the middle."""
         if self.native is not None and self.native[0] == self.native[1]:
             return [T.Resize((self.size, self.size))]
         return [T.Resize(round(self.size / 0.875)), T.CenterCrop(self.size)]
@@ -105,14 +110,14 @@ class Preprocess:
     @classmethod
     def of(cls, dataset: Any, size: int) -> Preprocess:
         """What suits a data set of images, measured on its training part."""
-        shape = dataset.data.shape[1:3] if hasattr(dataset, "data") else None
+        shape = common_size(dataset)
         return cls(
             size=size,
             channels=dataset.channels,
             mean=[round(float(v), 4) for v in dataset.mean],
             std=[max(round(float(v), 4), 1e-3) for v in dataset.std],
             classes=list(dataset.classes),
-            native=None if shape is None else [int(n) for n in shape],
+            native=None if shape is None else list(shape),
         )
 
     def input(self, picture: Any) -> np.ndarray:
@@ -139,4 +144,3 @@ class Preprocess:
             raise CheckpointError(f"[checkpoint] {folder} is not a run folder: it has no {FILE}") from error
         except (ValueError, TypeError) as error:
             raise CheckpointError(f"[checkpoint] {path} is damaged: {error}") from error
-

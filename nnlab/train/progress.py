@@ -36,8 +36,8 @@ class _Pace:
 
     def rate(self, trainer: Trainer) -> float | None:
         """Images a second in this epoch so far (in the last one at an epoch's start)."""
-        if trainer.seconds > 0:
-            return trainer.images / trainer.seconds
+        if trainer.sums.seconds > 0:
+            return trainer.sums.images / trainer.sums.seconds
         return trainer.history[-1]["images_per_second"] if trainer.history else None
 
     def left(self, trainer: Trainer) -> float | None:
@@ -46,7 +46,7 @@ class _Pace:
         if whole is None:
             if not trainer.batch:
                 return None
-            whole = trainer.seconds / trainer.batch * trainer.batches
+            whole = trainer.sums.seconds / trainer.batch * trainer.batches
         done = 1.0 if trainer.phase == "validate" else trainer.batch / trainer.batches
         return whole * max(trainer.epochs - trainer.epoch - done, 0.0)
 
@@ -87,7 +87,7 @@ class Lines(Callback):
         rate, left = self._pace.rate(trainer), self._pace.left(trainer)
         self._print(
             f"epoch {trainer.epoch + 1}/{trainer.epochs}  batch {trainer.batch}/{trainer.batches}  "
-            f"loss {trainer.train_loss:.4f}  {rate or 0:.0f} images/s  {clock(left or 0)} left"
+            f"loss {trainer.sums.loss:.4f}  {rate or 0:.0f} images/s  {clock(left or 0)} left"
         )
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
@@ -132,9 +132,9 @@ class Bar(Callback):
         self._last = now
         status: list[Any] = []
         if training:
-            status.append(f"loss {trainer.train_loss:.4f}")
-            if trainer.train_accuracy is not None:
-                status.append(f"acc {percent(trainer.train_accuracy)}")
+            status.append(f"loss {trainer.sums.loss:.4f}")
+            if trainer.sums.accuracy is not None:
+                status.append(f"acc {percent(trainer.sums.accuracy)}")
         rate, left = self._pace.rate(trainer), self._pace.left(trainer)
         status += [f"{rate:.0f} images/s"] if rate else []
         status += [f"{clock(left)} left"] if left is not None else []
@@ -143,7 +143,7 @@ class Bar(Callback):
             self._task,
             description=what,
             completed=trainer.batch if training else trainer.batch_in_phase,
-            total=trainer.batches if training else trainer.validation_batches,
+            total=trainer.batches if training else len(trainer.validation or ()),
             status="  ".join(status),
         )
         self._progress.refresh()
@@ -175,7 +175,9 @@ def summary(trainer: Trainer, seconds: float) -> Table:
     table.add_column()
     last = trainer.history[-1] if trainer.history else None
     if trainer.result is not None and trainer.result.is_classification:
-        table.add_row("validation accuracy", f"{percent(trainer.result.accuracy)} ({len(trainer.result.target)} images)")
+        table.add_row(
+            "validation accuracy", f"{percent(trainer.result.accuracy)} ({len(trainer.result.target)} images)"
+        )
         if trainer.result.outputs.shape[1] > 10:
             table.add_row("top-5", percent(trainer.result.top5))
     if trainer.best is not None:

@@ -18,7 +18,7 @@ from nnlab.train import checkpoint as files
 from nnlab.train.callbacks import Callback, EarlyStopping, Logging, Plots, TensorBoard
 from nnlab.train.config import FILE, TrainConfig
 from nnlab.train.metrics import softmax, top_k
-from nnlab.train.preprocess import Preprocess
+from nnlab.train.preprocess import Preprocess, common_size
 from nnlab.train.trainer import Trainer
 
 RUNS = Path("runs")
@@ -83,8 +83,8 @@ def load_data(config: TrainConfig, preprocess: Preprocess | None = None) -> tupl
     """
     training = _part(config, train=True)
     if preprocess is None:
-        native = training.data.shape[1:3] if hasattr(training, "data") else None
-        preprocess = Preprocess.of(training, config.image_size or models.default_size(config.model, native))
+        size = config.image_size or models.default_size(config.model, common_size(training))
+        preprocess = Preprocess.of(training, size)
     validation = load_validation(config, preprocess)
     training = _limited(training, config.limit_train).with_transform(preprocess.training(config.augment))
     return training, validation, preprocess
@@ -136,6 +136,7 @@ def build_optimizer(config: TrainConfig, model: Module) -> Any:
         for params, decay in ((decayed, config.weight_decay), (others, 0.0))
         if params
     ]
+    assert config.lr is not None
     if config.optimizer == "sgd":
         return optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
     kind = optim.Adam if config.optimizer == "adam" else optim.AdamW

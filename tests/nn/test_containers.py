@@ -23,7 +23,7 @@ def test_sequential_by_name() -> None:
     net = nn.Sequential(OrderedDict(conv=nn.Conv2d(1, 2, 3), relu=nn.ReLU()))
     assert list(net.state_dict()) == ["conv.weight", "conv.bias"]
     assert net.conv is net[0]
-    assert list(net[1:].named_children())[0][0] == "relu"
+    assert next(net[1:].named_children())[0] == "relu"
     del net[0]
     assert [name for name, _ in net.named_children()] == ["relu"]
 

@@ -38,7 +38,10 @@ from nnlab.nn import functional as F
         (lambda: nn.BatchNorm2d(3, momentum=2), "[BatchNorm2d] 'momentum' must be between 0 and 1, or None, got 2"),
         (lambda: nn.BatchNorm2d(3, eps=-1), "[BatchNorm2d] 'eps' must not be negative, got -1"),
         (lambda: nn.LocalResponseNorm(0), "[LocalResponseNorm] 'size' must be a positive int, got 0"),
-        (lambda: nn.MSELoss(reduction="avg"), "[MSELoss] 'reduction' must be one of ('mean', 'sum', 'none'), got 'avg'"),
+        (
+            lambda: nn.MSELoss(reduction="avg"),
+            "[MSELoss] 'reduction' must be one of ('mean', 'sum', 'none'), got 'avg'",
+        ),
         (
             lambda: nn.CrossEntropyLoss(label_smoothing=2),
             "[CrossEntropyLoss] 'label_smoothing' must be between 0 and 1, got 2",
@@ -53,7 +56,11 @@ def test_constructors(make: Callable[[], Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("layer", "shape", "message"),
     [
-        (nn.Conv2d(4, 2, 3), (2, 3, 5, 5), r"\[Conv2d\] 'input' must have 4 channels .*, got 3 in shape \(2, 3, 5, 5\)"),
+        (
+            nn.Conv2d(4, 2, 3),
+            (2, 3, 5, 5),
+            r"\[Conv2d\] 'input' must have 4 channels .*, got 3 in shape \(2, 3, 5, 5\)",
+        ),
         (nn.Conv2d(4, 2, 3), (5, 3), r"\[Conv2d\] 'input' must have shape \(N, C, H, W\) or \(C, H, W\), got \(5, 3\)"),
         (nn.Conv1d(4, 2, 3), (2, 4, 5, 5), r"\[Conv1d\] 'input' must have shape \(N, C, L\) or \(C, L\), got"),
         (nn.Conv2d(4, 2, 7), (2, 4, 5, 5), r"\[Conv2d\] 'input' must be at least as large as the kernel"),
@@ -66,7 +73,11 @@ def test_constructors(make: Callable[[], Any], message: str) -> None:
         (nn.BatchNorm2d(3), (2, 3, 4), r"\[BatchNorm2d\] 'input' must have shape \(N, C, H, W\), got \(2, 3, 4\)"),
         (nn.BatchNorm2d(3), (2, 4, 4, 4), r"\[BatchNorm2d\] input has 4 channels but the layer has 3"),
         (nn.BatchNorm1d(3), (1, 3), r"\[BatchNorm1d\] 'input' must have more than one value per channel in training"),
-        (nn.LocalResponseNorm(3), (2, 3), r"\[LocalResponseNorm\] 'input' must have shape \(N, C, L, ...\), got \(2, 3\)"),
+        (
+            nn.LocalResponseNorm(3),
+            (2, 3),
+            r"\[LocalResponseNorm\] 'input' must have shape \(N, C, L, ...\), got \(2, 3\)",
+        ),
         (nn.Softmax(), (2, 3), r"\[Softmax\] 'dim' must be given"),
         (nn.Flatten(3), (2, 3), r"\[Flatten\]"),
         (nn.Unflatten(5, (2, 1)), (2, 3), r"\[Unflatten\]"),
@@ -140,5 +151,7 @@ def test_functions_say_their_own_name() -> None:
         F.max_unpool2d(x, x, 2)
     with pytest.raises(ShapeError, match=r"^\[max_unpool2d\] 'indices' must have the input's shape"):
         F.max_unpool2d(x, nnlab.zeros(1, 3, 5, 4, dtype=nnlab.int64), 2)
-    with pytest.raises(ShapeError, match=r"^\[binary_cross_entropy\] 'target' must have the input's shape \(2,\), got \(3,\)"):
+    with pytest.raises(
+        ShapeError, match=r"^\[binary_cross_entropy\] 'target' must have the input's shape \(2,\), got \(3,\)"
+    ):
         F.binary_cross_entropy(nnlab.zeros(2), nnlab.zeros(3))

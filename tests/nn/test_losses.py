@@ -87,7 +87,9 @@ def test_worked_numbers() -> None:
     assert F.l1_loss(nnlab.tensor([1.0, 2.0]), nnlab.tensor([3.0, 2.0]), reduction="sum").item() == 2.0
     half = F.binary_cross_entropy_with_logits(nnlab.tensor([0.0]), nnlab.tensor([1.0]))
     assert half.item() == pytest.approx(math.log(2))
-    far = F.binary_cross_entropy_with_logits(nnlab.tensor([-1000.0, 1000.0]), nnlab.tensor([1.0, 1.0]), reduction="none")
+    far = F.binary_cross_entropy_with_logits(
+        nnlab.tensor([-1000.0, 1000.0]), nnlab.tensor([1.0, 1.0]), reduction="none"
+    )
     assert far.tolist() == [1000.0, 0.0]
     assert F.binary_cross_entropy(nnlab.tensor([0.0]), nnlab.tensor([1.0])).item() == 100.0
 

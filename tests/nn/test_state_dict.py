@@ -28,7 +28,7 @@ def test_values_travel_and_memory_is_shared() -> None:
     assert second[0].bias.tolist() != [5.0, 5.0]
     assert not state["0.bias"].requires_grad
     assert first.state_dict(keep_vars=True)["0.bias"] is first[0].bias
-    assert list(first.state_dict(prefix="net."))[0] == "net.0.weight"
+    assert next(iter(first.state_dict(prefix="net."))) == "net.0.weight"
 
 
 def test_all_that_does_not_fit_is_listed_and_nothing_is_changed() -> None:

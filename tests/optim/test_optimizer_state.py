@@ -41,7 +41,9 @@ def through_files(state: dict[str, Any]) -> dict[str, Any]:
     rest = {key: {n: v for n, v in e.items() if not isinstance(v, np.ndarray)} for key, e in stored.items()}
     loaded = json.loads(json.dumps({"state": rest, "param_groups": state["param_groups"]}))
     for key, entry in stored.items():
-        loaded["state"][key] = {n: v if isinstance(v, np.ndarray) else loaded["state"][key][n] for n, v in entry.items()}
+        loaded["state"][key] = {
+            n: v if isinstance(v, np.ndarray) else loaded["state"][key][n] for n, v in entry.items()
+        }
     return loaded
 
 
@@ -110,7 +112,7 @@ def test_errors() -> None:
     with pytest.raises(CheckpointError, match=r"\(4 parameters\) do not fit the optimizer's \(2 parameters\)"):
         optim.SGD(net[0].named_parameters()).load_state_dict(state)
     renamed = optim.SGD([(f"x{name}", p) for name, p in net.named_parameters()])
-    with pytest.raises(CheckpointError, match="'0.weight' was saved where the optimizer has 'x0.weight'"):
+    with pytest.raises(CheckpointError, match=r"'0.weight' was saved where the optimizer has 'x0.weight'"):
         renamed.load_state_dict(state)
     state["state"]["0.bias"]["momentum_buffer"] = np.zeros(7)
     with pytest.raises(CheckpointError, match=r"'momentum_buffer' of 0.bias has shape \(7,\), the parameter \(4,\)"):

@@ -101,7 +101,28 @@ PLATEAUS: list[dict[str, Any]] = [
     {"mode": "max", "patience": 0, "threshold": 0.4, "threshold_mode": "abs"},
     {"patience": 0, "factor": 0.9999999, "eps": 1e-3},
 ]
-METRICS = [3.0, 2.5, 2.4, 2.4, 2.6, 2.0, 2.0, 2.1, 2.2, 1.9, -1.0, -1.1, -1.1, -1.0, float("nan"), 5.0, 5.1, 5.3, 5.2, 0]
+METRICS = [
+    3.0,
+    2.5,
+    2.4,
+    2.4,
+    2.6,
+    2.0,
+    2.0,
+    2.1,
+    2.2,
+    1.9,
+    -1.0,
+    -1.1,
+    -1.1,
+    -1.0,
+    float("nan"),
+    5.0,
+    5.1,
+    5.3,
+    5.2,
+    0,
+]
 
 
 @pytest.mark.parametrize("options", PLATEAUS)

@@ -107,7 +107,9 @@ print(number)
 
 @pytest.mark.parametrize("keep", ["keep", "drop"])
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path, keep: str) -> None:
-    done = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path), keep], capture_output=True, text=True, env=environment())
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(tmp_path), keep], capture_output=True, text=True, env=environment()
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 15  # so many moments were tried, before and after each call
 
@@ -169,6 +171,6 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("nnlab.train.checkpoint.os.fsync", refuse)
-    with pytest.raises(CheckpointError, match="cannot save .*No space left"):
+    with pytest.raises(CheckpointError, match=r"cannot save .*No space left"):
         _save(tmp_path / "last", 2.0)
     assert read_checkpoint(tmp_path / "last").state["step"] == 1

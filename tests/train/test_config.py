@@ -34,9 +34,9 @@ def test_round_trip(tmp_path: Path) -> None:
     config.save(tmp_path)
     assert TrainConfig.load(tmp_path) == config
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(CheckpointError, match="config.json is damaged"):
+    with pytest.raises(CheckpointError, match=r"config.json is damaged"):
         TrainConfig.load(tmp_path)
-    with pytest.raises(CheckpointError, match="is not a run folder: it has no config.json"):
+    with pytest.raises(CheckpointError, match=r"is not a run folder: it has no config.json"):
         TrainConfig.load(tmp_path / "none")
 
 
@@ -62,3 +62,18 @@ def test_resuming_may_extend_but_not_change() -> None:
     assert (longer.epochs, longer.workers) == (5, 2)
     with pytest.raises(ArgumentError, match=r"--lr 0.5 \(the run has 0.05\), --batch-size|--batch-size .*--lr 0.5"):
         config.extended({"lr": 0.5, "batch_size": 8, "epochs": 9})
+
+
+@pytest.mark.parametrize(
+    ("values", "rate", "decay"),
+    [
+        ({}, 0.05, 5e-4),
+        ({"model": "vgg16_bn"}, 0.05, 5e-4),
+        ({"model": "alexnet"}, 0.01, 5e-4),
+        ({"optimizer": "adam"}, 0.001, 0.0),
+        ({"optimizer": "adamw", "lr": 0.01}, 0.01, 0.01),
+    ],
+)
+def test_rate_and_decay_suit_optimizer_and_network(values: dict[str, object], rate: float, decay: float) -> None:
+    config = TrainConfig(**values)  # type: ignore[arg-type]
+    assert (config.lr, config.weight_decay) == (rate, decay)

@@ -63,8 +63,7 @@ def test_infinite_output_names_the_layer(tmp_path: Path, poll: int, saved: bool)
     trainer = make_trainer(out, model=model, poll_every=poll, callbacks=[switch])
     with pytest.raises(NonFiniteError, match=r"\[3 Wild\] its output holds .* infinite of 1152 values") as error:
         trainer.fit()
-    if poll == 1 or not saved:  # without a checkpoint only a warning could be given for a late look
-        assert "epoch 2, batch 4" in str(error.value)
+    assert "epoch 2, batch 4" in str(error.value)
     if saved:
         state = read_checkpoint(tmp_path / "run" / "last")
         assert state.state["step"] == 9
@@ -86,13 +85,14 @@ def test_late_look_finds_the_exact_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("poll", [1, 5])
-def test_bad_gradient_names_the_layer(tmp_path: Path, poll: int) -> None:
+@pytest.mark.parametrize(("step", "place", "saved"), [(10, "epoch 2, batch 4", 9), (13, "epoch 2, batch 7", 12)])
+def test_bad_gradient_names_the_layer(tmp_path: Path, poll: int, step: int, place: str, saved: int) -> None:
     model, wild = _model("gradient")
-    trainer = make_trainer(tmp_path, model=model, poll_every=poll, callbacks=[Switch(wild, 10)])
-    with pytest.raises(NonFiniteError, match=r"\[3 Wild\] its backward pass makes a gradient.*epoch 2, batch 4"):
+    trainer = make_trainer(tmp_path, model=model, poll_every=poll, callbacks=[Switch(wild, step)])
+    with pytest.raises(NonFiniteError, match=rf"\[3 Wild\] its backward pass makes a gradient.*{place}"):
         trainer.fit()
     state = read_checkpoint(tmp_path / "last")
-    assert state.state["step"] == 9
+    assert state.state["step"] == saved
     assert all(np.isfinite(array).all() for array in state.weights.values())
 
 
@@ -134,3 +134,27 @@ def test_a_huge_rate_is_stopped(tmp_path: Path) -> None:
     trainer.scheduler.base_lrs = [1e30]
     with pytest.raises(NonFiniteError, match=r"\[0 Conv2d\]|\[1 BatchNorm2d\]|\[6 Linear\]"):
         trainer.fit()
+
+
+class Recorder(nn.Module):
+    """The identity; remembers its inputs, and gives NaN at the n-th."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
+        self.seen: list[np.ndarray] = []
+
+    def forward(self, x: nnlab.Tensor) -> nnlab.Tensor:
+        if self.training:
+            self.seen.append(x.detach().numpy().copy())
+        return x * float("nan") if self.training and len(self.seen) >= self.n else x
+
+
+def test_the_replay_draws_the_same_dropout_mask(tmp_path: Path) -> None:
+    nnlab.manual_seed(0)
+    recorder = Recorder(10)
+    model = nn.Sequential(nn.Dropout(0.5), recorder, nn.Flatten(), nn.Linear(64, 3))
+    with pytest.raises(NonFiniteError, match=r"\[1 Recorder\]"):
+        make_trainer(tmp_path, model=model).fit()
+    assert len(recorder.seen) == 11
+    np.testing.assert_array_equal(recorder.seen[9], recorder.seen[10])

@@ -20,7 +20,9 @@ SIGKILLED = -signal.SIGKILL
 
 
 def _run(*args: object) -> int:
-    done = subprocess.run([sys.executable, str(SCRIPT), *map(str, args)], capture_output=True, text=True, env=environment())
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, args)], capture_output=True, text=True, env=environment()
+    )
     assert done.returncode in (0, SIGKILLED), done.stderr
     return done.returncode
 
@@ -60,6 +62,7 @@ def test_kill_while_a_checkpoint_is_renamed(tmp_path: Path, uninterrupted: Path,
     run = tmp_path / "run"
     assert _run(run, "--die-at-rename", rename) == SIGKILLED
     present = sorted(p.name for p in run.iterdir() if p.is_dir())
+    assert read_checkpoint(run / "last").state["step"] == {14: 7, 15: 9, 21: 14}[rename]
     make_trainer(run).fit(resume=True)
     _assert_same(run, uninterrupted)
     assert present != ["best", "last", "previous"]  # the kill did strike between renames
@@ -118,7 +121,7 @@ def test_a_damaged_checkpoint_is_an_error_and_the_previous_one_helps(tmp_path: P
         make_trainer(run, callbacks=[At(11, lambda: os.kill(os.getpid(), signal.SIGINT))]).fit()
     weights = run / "last" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match=r"weights.safetensors is damaged: .*; the checkpoint before it can be used"):
+    with pytest.raises(CheckpointError, match=r"weights.safetensors is damaged: .*the checkpoint before it can"):
         make_trainer(run).fit(resume=True)
     make_trainer(run).fit(resume="previous")
     _assert_same(run, uninterrupted)
@@ -128,8 +131,8 @@ def test_another_loader_is_refused(tmp_path: Path) -> None:
     make_trainer(tmp_path, epochs=1).fit()
     other = make_trainer(tmp_path)
     other.train_loader.seed = 6
-    with pytest.raises(CheckpointError, match="saved with a loader of seed 5, it now has 6"):
+    with pytest.raises(CheckpointError, match="other training data: seed was 5, now it is 6"):
         other.fit(resume=True)
     shorter = make_trainer(tmp_path, fast_dev_run=True)
-    with pytest.raises(CheckpointError, match="saved with 7 batches an epoch, the training loader now has 3"):
+    with pytest.raises(CheckpointError, match="batches_per_epoch was 7, now it is 3"):
         shorter.fit(resume=True)

@@ -38,7 +38,7 @@ def test_one_step_by_hand() -> None:
     images, target = next(iter(trainer.train_loader))
     x, y = images.numpy().astype(np.float64), target.numpy()
     w, b = (p.detach().numpy().astype(np.float64) for p in trainer.model.parameters())
-    trainer.limit = trainer.batches = 1
+    trainer.training.count = trainer.batches = 1
     row = trainer.fit()[0]
     logits = x @ w.T + b
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -62,10 +62,8 @@ def test_accumulation_equals_a_larger_batch() -> None:
 def test_accumulation_resumes_between_groups(tmp_path: Path) -> None:
     whole = make_trainer(tmp_path / "a", accumulate=2, checkpoint_every=1, epochs=1)
     whole.fit()
-    part = make_trainer(tmp_path / "b", accumulate=2, checkpoint_every=1, epochs=1)
-    part.stop = None
+    part = make_trainer(tmp_path / "b", accumulate=2, checkpoint_every=1, epochs=1, callbacks=[_Raise(3)])
     with pytest.raises(RuntimeError, match="enough"):
-        part.callbacks.append(_Raise(3))
         part.fit()
     assert read_checkpoint(tmp_path / "b" / "last").state["batch"] == 4
     make_trainer(tmp_path / "b", accumulate=2, checkpoint_every=1, epochs=1).fit(resume=True)
@@ -85,7 +83,7 @@ class _Raise(Callback):
 def test_clipping_limits_the_step() -> None:
     trainer = _plain(clip_norm=1e-3, fast_dev_run=True)
     before = [p.detach().numpy().copy() for p in trainer.model.parameters()]
-    trainer.limit = trainer.batches = 1
+    trainer.training.count = trainer.batches = 1
     trainer.fit()
     after = [p.detach().numpy() for p in trainer.model.parameters()]
     moved = np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(after, before, strict=True)))
@@ -98,7 +96,7 @@ def test_overfit_batches_uses_the_first_ones_for_both(tmp_path: Path) -> None:
     assert trainer.batches == 2 and trainer.step == 50
     assert rows[-1]["val_accuracy"] == 1.0
     assert trainer.result is not None and len(trainer.result.target) == 16
-    np.testing.assert_array_equal(trainer.validation_image(9), trainer._fixed[1][0][1].numpy())  # type: ignore[index]
+    np.testing.assert_array_equal(trainer.validation.image(9), trainer.training.fixed[1][0][1].numpy())  # type: ignore[index, union-attr]
 
 
 def test_fast_dev_run_takes_three_batches(tmp_path: Path) -> None:
@@ -139,7 +137,9 @@ def test_best_holds_the_best_epoch(tmp_path: Path) -> None:
 
 def test_plateau_is_stepped_by_epochs(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, epochs=4, scheduler=None)
-    trainer.scheduler = ReduceLROnPlateau(trainer.optimizer, factor=0.5, patience=0, threshold=1e9, threshold_mode="abs")
+    trainer.scheduler = ReduceLROnPlateau(
+        trainer.optimizer, factor=0.5, patience=0, threshold=1e9, threshold_mode="abs"
+    )
     trainer.fit()
     assert [row["lr"] for row in trainer.history] == [0.1, 0.1, 0.05, 0.025]
 
@@ -232,5 +232,3 @@ def test_csv_agrees_with_jsonl(uninterrupted: Path) -> None:
             assert line.keys() == row.keys()
             for name, value in row.items():
                 assert float(line[name]) == pytest.approx(value, rel=1e-6)
-
-

@@ -1,6 +1,6 @@
 """A training run of a second, with augmentation, batch normalisation and dropout; also a script that can be killed.
 
-    python tests/train/tiny.py OUT [--workers W] [--resume] [--die-at-step N] [--die-at-rename N]
+python tests/train/tiny.py OUT [--workers W] [--resume] [--die-at-step N] [--die-at-rename N]
 """
 
 from __future__ import annotations

@@ -1,0 +1,86 @@
+"""A Trainer's whole state, written to a checkpoint and read back."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from nnlab.errors import CheckpointError
+from nnlab.random import default_generator
+from nnlab.train import checkpoint as files
+from nnlab.train.nonfinite import first_bad
+from nnlab.train.sums import Sums
+
+if TYPE_CHECKING:
+    from nnlab.train.trainer import Trainer
+
+
+class Spoilt(Exception):
+    """Weights or statistics hold NaN or infinity: not worth a checkpoint."""
+
+
+def save(trainer: Trainer, name: str) -> None:
+    """Save ``last`` (and keep the one before as ``previous``), or ``best`` (without the optimizer's arrays).
+
+    Raises:
+        Spoilt: nothing was saved.
+        CheckpointError: the disk refused.
+    """
+    assert trainer.out is not None
+    weights = trainer.model.state_dict()
+    bad = first_bad(weights.items())
+    if bad is not None or not math.isfinite(trainer.sums.loss):
+        raise Spoilt(f"{bad} holds NaN or infinity" if bad else "the loss is NaN or infinite")
+    state = {
+        "epoch": trainer.epoch,
+        "batch": trainer.batch,
+        "step": trainer.step,
+        "lr": trainer.lr,
+        "loader": trainer.training.identity(),
+        "sums": trainer.sums.state(),
+        "random": default_generator.get_state(),
+        "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
+        "history": trainer.history,
+        "best": trainer.best,
+    }
+    last = name == "last"
+    files.save_checkpoint(
+        trainer.out / name,
+        weights=weights,
+        optimizer=trainer.optimizer.state_dict() if last else None,
+        state=state,
+        previous=trainer.out / "previous" if last else None,
+    )
+
+
+def restore(trainer: Trainer, name: str) -> None:
+    """Return to a checkpoint of the run folder.
+
+    Raises:
+        CheckpointError: it is missing or damaged, or belongs to another model or other data.
+    """
+    if trainer.out is None:
+        raise CheckpointError("[Trainer] there is no run folder ('out') to resume from")
+    try:
+        found = files.read_checkpoint(trainer.out / name)
+    except CheckpointError as error:
+        if name == "last" and files.exists(trainer.out / "previous"):
+            hint = "the checkpoint before it can be used: fit(resume='previous'), or --resume --previous"
+            raise CheckpointError(f"{error}; {hint}") from error
+        raise
+    state = found.state
+    for what, now in trainer.training.identity().items():
+        then = state["loader"].get(what)
+        if now != then:
+            raise CheckpointError(
+                f"[checkpoint] {found.folder} was saved with other training data: {what} was {then}, now it is {now}"
+            )
+    files.load_weights(trainer.model, found)
+    trainer.optimizer.load_state_dict(found.optimizer or {})
+    if trainer.scheduler is not None:
+        trainer.scheduler.load_state_dict(state["scheduler"])
+    default_generator.set_state(state["random"])
+    trainer.epoch, trainer.batch, trainer.step = state["epoch"], state["batch"], state["step"]
+    trainer.lr, trainer.history, trainer.best = state["lr"], list(state["history"]), state["best"]
+    trainer.result, trainer.stop = None, None
+    trainer.sums = Sums(trainer.device, **state["sums"])
