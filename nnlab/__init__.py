@@ -30,7 +30,7 @@ from nnlab.autograd.creation import (
     zeros,
     zeros_like,
 )
-from nnlab.autograd.elementwise import add, clamp, div, maximum, minimum, mul, pow, sigmoid, sign, sub, where
+from nnlab.autograd.elementwise import add, clamp, div, maximum, minimum, mul, pow, sub, where
 from nnlab.autograd.index import gather, index_select
 from nnlab.autograd.matmul import matmul
 from nnlab.autograd.reduce import (
@@ -70,6 +70,7 @@ from nnlab.autograd.shape import (
     unbind,
     unsqueeze,
 )
+from nnlab.autograd.unary import abs, cos, exp, isfinite, isinf, isnan, log, log1p, sigmoid, sign, sin, sqrt, tanh
 from nnlab.backend import Device as device
 from nnlab.random import Generator, default_generator, manual_seed
 from nnlab.types import bool_, float16, float32, float64, int8, int16, int32, int64, uint8
@@ -97,6 +98,7 @@ __all__ = [
     "cat",
     "chunk",
     "clamp",
+    "cos",
     "cumsum",
     "default_generator",
     "device",
@@ -123,8 +125,11 @@ __all__ = [
     "int64",
     "is_grad_enabled",
     "isfinite",
+    "isinf",
+    "isnan",
     "linspace",
     "log",
+    "log1p",
     "logsumexp",
     "manual_seed",
     "matmul",
@@ -151,6 +156,7 @@ __all__ = [
     "set_grad_enabled",
     "sigmoid",
     "sign",
+    "sin",
     "sort",
     "split",
     "sqrt",
@@ -173,36 +179,6 @@ __all__ = [
 ]
 
 _SUBPACKAGES = ("autograd", "backend", "data", "models", "nn", "optim", "testing", "train")
-
-
-def exp(input: Tensor) -> Tensor:
-    """e ** input, elementwise."""
-    return input.exp()
-
-
-def log(input: Tensor) -> Tensor:
-    """Natural logarithm, elementwise."""
-    return input.log()
-
-
-def sqrt(input: Tensor) -> Tensor:
-    """Square root, elementwise."""
-    return input.sqrt()
-
-
-def abs(input: Tensor) -> Tensor:
-    """Absolute value, elementwise."""
-    return input.abs()
-
-
-def tanh(input: Tensor) -> Tensor:
-    """Hyperbolic tangent, elementwise."""
-    return input.tanh()
-
-
-def isfinite(input: Tensor) -> Tensor:
-    """Whether each element is neither NaN nor infinite."""
-    return input.isfinite()
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nnlab import types
@@ -331,81 +330,3 @@ def compare(name: str, a: Operand, b: Operand) -> Tensor:
 def test(name: str, x: Tensor) -> Tensor:
     """An operation without gradient on one tensor (isnan, logical_not, floor ...)."""
     return _Plain.apply(name, x.detach())
-
-
-Derivative = Callable[[Any, Any], Any]
-
-
-def _unary(name: str, derivative: Derivative, *, uses: str, function: str | None = None) -> type[Op]:
-    """An elementwise function as an Op.
-
-    Args:
-        name: class name, for messages.
-        derivative: ``(dy, x or y) -> dx`` written in tensor operations.
-        uses: which of ``"x"`` and ``"y"`` the derivative needs, or ``""``.
-        function: its name in the array module.
-    """
-
-    def forward(ctx: Node, x: Any) -> Any:
-        if uses == "x":
-            ctx.save_inputs(0)
-        elif uses == "y":
-            ctx.save_output()
-        return getattr(ctx.be.xp, function or name.lower())(x)
-
-    def backward(ctx: Node, dy: Tensor) -> Any:
-        saved = ctx.input(0) if uses == "x" else ctx.output() if uses == "y" else None
-        return (derivative(dy, saved),)
-
-    return type(name, (Op,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
-
-
-_UNARY: dict[str, type[Op]] = {
-    "neg": _unary("Neg", lambda dy, _: -dy, uses="", function="negative"),
-    "exp": _unary("Exp", lambda dy, y: dy * y, uses="y"),
-    "expm1": _unary("Expm1", lambda dy, y: dy * (y + 1), uses="y"),
-    "log": _unary("Log", lambda dy, x: dy / x, uses="x"),
-    "log1p": _unary("Log1p", lambda dy, x: dy / (x + 1), uses="x"),
-    "log2": _unary("Log2", lambda dy, x: dy / (x * 0.6931471805599453), uses="x"),
-    "log10": _unary("Log10", lambda dy, x: dy / (x * 2.302585092994046), uses="x"),
-    "sqrt": _unary("Sqrt", lambda dy, y: dy / (y * 2), uses="y"),
-    "abs": _unary("Abs", lambda dy, x: dy * sign(x), uses="x"),
-    "sin": _unary("Sin", lambda dy, x: dy * unary("cos", x), uses="x"),
-    "cos": _unary("Cos", lambda dy, x: -dy * unary("sin", x), uses="x"),
-    "tan": _unary("Tan", lambda dy, y: dy * (y * y + 1), uses="y"),
-    "atan": _unary("Atan", lambda dy, x: dy / (x * x + 1), uses="x", function="arctan"),
-    "tanh": _unary("Tanh", lambda dy, y: dy * (1 - y * y), uses="y"),
-}
-
-
-def unary(name: str, x: Tensor) -> Tensor:
-    """A differentiable elementwise function by name; integers go to the default floating dtype (except neg and abs)."""
-    if not types.is_floating(x.dtype) and name not in ("neg", "abs"):
-        x = cast(x, types.DEFAULT_FLOAT)
-    return _UNARY[name].apply(x)
-
-
-class Sigmoid(Op):
-    """1 / (1 + exp(-x)), computed without overflow."""
-
-    @staticmethod
-    def forward(ctx: Node, x: Any) -> Any:
-        ctx.save_output()
-        xp = ctx.be.xp
-        decay = xp.exp(-xp.abs(x))
-        return xp.where(x >= 0, x.dtype.type(1), decay) / (1 + decay)
-
-    @staticmethod
-    def backward(ctx: Node, dy: Tensor) -> Any:
-        y = ctx.output()
-        return (dy * (y * (1 - y)),)
-
-
-def sigmoid(x: Tensor) -> Tensor:
-    """Logistic function 1 / (1 + exp(-x))."""
-    return Sigmoid.apply(x if types.is_floating(x.dtype) else cast(x, types.DEFAULT_FLOAT))
-
-
-def sign(x: Tensor) -> Tensor:
-    """-1, 0 or 1 by sign; its gradient is zero everywhere."""
-    return test("sign", x)

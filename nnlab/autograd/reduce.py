@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnlab import types
-from nnlab.autograd.elementwise import cast, test, unary, where
+from nnlab.autograd import unary as un
+from nnlab.autograd.elementwise import cast, test, where
 from nnlab.autograd.tape import Node, Op
 from nnlab.errors import ArgumentError, ShapeError
 
@@ -102,7 +103,7 @@ def std(
     input: Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
 ) -> Tensor:
     """Standard deviation over ``dim``, the square root of :func:`var`."""
-    return unary("sqrt", var(input, dim, unbiased, keepdim, correction=correction))
+    return un.sqrt(var(input, dim, unbiased, keepdim, correction=correction))
 
 
 class Extreme(Op):
@@ -272,13 +273,13 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     axes = normal_dims("logsumexp", dim, input.ndim)
     peak = amax(input.detach(), axes, keepdim=True)
     peak = where(test("isfinite", peak), peak, 0.0)
-    total = unary("log", sum(unary("exp", input - peak), axes, keepdim=True)) + peak
+    total = un.log(sum(un.exp(input - peak), axes, keepdim=True)) + peak
     return total if keepdim else total.squeeze(axes)
 
 
 def norm(input: Tensor, p: float = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """p-norm of the elements over ``dim`` (p may be infinity); the gradient at zero is zero for p = 2."""
-    size = unary("abs", input)
+    size = un.abs(input)
     if p == float("inf"):
         return amax(size, dim, keepdim)
     if p == 1:
@@ -286,7 +287,7 @@ def norm(input: Tensor, p: float = 2, dim: Dims = None, keepdim: bool = False) -
     if p == 2:
         square = sum(input * input, dim, keepdim)
         zero = square == 0
-        return where(zero, 0.0, unary("sqrt", where(zero, 1.0, square)))
+        return where(zero, 0.0, un.sqrt(where(zero, 1.0, square)))
     return sum(size**p, dim, keepdim) ** (1.0 / p)
 
 

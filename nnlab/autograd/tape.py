@@ -1,4 +1,4 @@
-"""The tape: operations record themselves as nodes, and the engine walks them backwards.
+"""The tape: operations record themselves as nodes, which the engine (engine.py) walks backwards.
 
 A node knows its operation, the edges to the producers of its inputs, and what the operation saved. Nodes are numbered
 as they are made, so that a node's consumers always have larger numbers: taking the largest pending number first is a
@@ -7,7 +7,6 @@ topological order, and a fixed one, so gradients are added up in the same order 
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -312,133 +311,11 @@ def record(ctx: Node, args: Sequence[Any], outputs: Sequence[TensorCore]) -> Non
             out._node, out._slot = ctx, slot
 
 
-def _owner(array: Any) -> int:
-    """Identity of the array that owns the memory of a view."""
-    while array.base is not None and hasattr(array.base, "base"):
-        array = array.base
-    return id(array)
-
-
 @contextmanager
-def _grad_mode(enabled: bool) -> Iterator[None]:
+def grad_mode(enabled: bool) -> Iterator[None]:
+    """Recording on or off inside a block."""
     before, _mode.enabled = _mode.enabled, enabled
     try:
         yield
     finally:
         _mode.enabled = before
-
-
-def _apply_hooks(hooks: dict[int, Callable[[Tensor], Tensor | None]], gradient: Tensor) -> Tensor:
-    for hook in list(hooks.values()):
-        replaced = hook(gradient)
-        gradient = gradient if replaced is None else replaced
-    return gradient
-
-
-class _Run:
-    """One backward pass."""
-
-    def __init__(self, create_graph: bool, capture: set[Any] | None) -> None:
-        self.create_graph = create_graph
-        self.capture = capture
-        self.captured: dict[Any, Tensor] = {}
-        self.pending: dict[int, tuple[Node, dict[int, Tensor]]] = {}
-        self.heap: list[int] = []
-        self.leaves: dict[int, tuple[TensorCore, Tensor]] = {}
-
-    def send(self, edge: Edge, gradient: Tensor) -> None:
-        """Add a gradient to what waits at an edge."""
-        if isinstance(edge, TensorCore):
-            before = self.leaves.get(id(edge))
-            self.leaves[id(edge)] = (edge, gradient if before is None else before[1] + gradient)
-            return
-        node, slot = edge
-        if node.number not in self.pending:
-            self.pending[node.number] = (node, {})
-            heapq.heappush(self.heap, -node.number)
-        slots = self.pending[node.number][1]
-        slots[slot] = slots[slot] + gradient if slot in slots else gradient
-
-    def step(self, retain_graph: bool) -> None:
-        """Run the backward of the youngest pending node."""
-        node, slots = self.pending.pop(-heapq.heappop(self.heap))
-        for slot, hooks in node.hooks.items():
-            if slot in slots:
-                slots[slot] = _apply_hooks(hooks, slots[slot])
-        if self.capture is not None:
-            for slot, gradient in slots.items():
-                if (node.number, slot) in self.capture:
-                    self.captured[node.number, slot] = gradient
-        if node.freed:
-            raise GraphError(
-                f"[{node.op.name()}] the graph was freed by an earlier backward; "
-                "pass retain_graph=True there to go through it twice"
-            )
-        be = node.be
-        dy = [
-            slots[slot] if slot in slots else (wrap(be, be.xp.zeros(shape, dtype)) if dtype.kind == "f" else None)
-            for slot, (shape, dtype) in enumerate(node.outputs)
-        ]
-        if node.op.backward_raw is not None and not self.create_graph:
-            result = node.op.backward_raw(node, *[g._data if g is not None else None for g in dy])
-            result = result if isinstance(result, tuple) else (result,)
-            result = tuple(None if g is None else wrap(be, g) for g in result)
-        else:
-            result = node.op.backward(node, *dy)
-            result = result if isinstance(result, tuple) else (result,)
-        for edge, gradient in itertools.zip_longest(node.edges, result):
-            if edge is not None and gradient is not None:
-                self.send(edge, gradient)
-        if not retain_graph:
-            node.release()
-
-    def finish(self) -> None:
-        """Store what arrived at the leaves."""
-        owners: set[int] = set()
-        for leaf, gradient in self.leaves.values():
-            if leaf._hooks:
-                gradient = _apply_hooks(leaf._hooks, gradient)
-            if self.capture is not None:
-                if id(leaf) in self.capture:
-                    self.captured[id(leaf)] = gradient
-                continue
-            if leaf.grad is not None:
-                leaf.grad = leaf.grad + gradient
-            elif self.create_graph:
-                leaf.grad = gradient
-            else:
-                # A gradient array may be shared (x + x gives both sides the same one): each leaf gets its own.
-                data, owner = gradient._data, _owner(gradient._data)
-                whole = data.flags.c_contiguous and getattr(data.flags, "writeable", True)
-                shared = owner in owners or not whole
-                owners.add(owner)
-                leaf.grad = wrap(gradient._be, data.copy() if shared else data)
-
-
-def run_backward(
-    roots: Sequence[TensorCore],
-    gradients: Sequence[Tensor],
-    *,
-    retain_graph: bool,
-    create_graph: bool,
-    inputs: Sequence[TensorCore] | None = None,
-) -> list[Tensor | None]:
-    """Send gradients from the roots to the leaves, or to ``inputs`` if given (then leaves are left alone)."""
-    wanted: list[Any] = []
-    for i, t in enumerate(inputs or ()):
-        edge = edge_of(t)
-        if edge is None:
-            raise GraphError(f"[grad] input {i} does not require grad")
-        wanted.append(id(edge) if isinstance(edge, TensorCore) else (edge[0].number, edge[1]))
-    run = _Run(create_graph, None if inputs is None else set(wanted))
-    with _grad_mode(create_graph), roots[0]._be.quiet():
-        for root, gradient in zip(roots, gradients, strict=True):
-            edge = edge_of(root)
-            if edge is None:
-                raise GraphError("[backward] the tensor does not require grad and has no history")
-            # The caller's gradient array must not end up in a .grad: the copy makes it ours.
-            run.send(edge, gradient if create_graph else wrap(gradient._be, gradient._data.copy()))
-        while run.heap:
-            run.step(retain_graph)
-        run.finish()
-    return [run.captured.get(key) for key in wanted]

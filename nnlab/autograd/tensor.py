@@ -14,14 +14,13 @@ from nnlab.autograd import index as ix
 from nnlab.autograd import matmul as mm
 from nnlab.autograd import reduce as rd
 from nnlab.autograd import shape as sh
+from nnlab.autograd import unary as un
+from nnlab.autograd.engine import root_gradient, run_backward
 from nnlab.autograd.tape import (
     Node,
     Op,
     TensorCore,
-    edge_of,
     is_grad_enabled,
-    no_grad,
-    run_backward,
     set_tensor_type,
     wrap,
 )
@@ -441,13 +440,13 @@ class Tensor(TensorCore):
         return self._assign("clamp_", lambda t: ew.clamp(t, min, max))
 
     def exp_(self) -> Self:
-        return self._assign("exp_", lambda t: ew.unary("exp", t))
+        return self._assign("exp_", lambda t: un.exp(t))
 
     def sqrt_(self) -> Self:
-        return self._assign("sqrt_", lambda t: ew.unary("sqrt", t))
+        return self._assign("sqrt_", lambda t: un.sqrt(t))
 
     def neg_(self) -> Self:
-        return self._assign("neg_", lambda t: ew.unary("neg", t))
+        return self._assign("neg_", lambda t: un.neg(t))
 
     def relu_(self) -> Self:
         return self._assign("relu_", lambda t: t.relu())
@@ -497,10 +496,10 @@ class Tensor(TensorCore):
         return ew.compare("remainder", self, other)
 
     def __neg__(self) -> Tensor:
-        return ew.unary("neg", self)
+        return un.neg(self)
 
     def __abs__(self) -> Tensor:
-        return ew.unary("abs", self)
+        return un.abs(self)
 
     def __matmul__(self, other: Tensor) -> Tensor:
         return mm.matmul(self, other)
@@ -539,60 +538,21 @@ class Tensor(TensorCore):
         return ix.getitem(self, index)
 
     add, sub, mul, div, pow = ew.add, ew.sub, ew.mul, ew.div, ew.pow
-    maximum, minimum, clamp, sign, sigmoid = ew.maximum, ew.minimum, ew.clamp, ew.sign, ew.sigmoid
+    maximum, minimum, clamp, sign, sigmoid = ew.maximum, ew.minimum, ew.clamp, un.sign, un.sigmoid
+    isnan, isinf, isfinite = un.isnan, un.isinf, un.isfinite
+    exp, expm1, log, log1p, log2, log10 = un.exp, un.expm1, un.log, un.log1p, un.log2, un.log10
+    sqrt, abs, neg, sin, cos, tan, atan, tanh = un.sqrt, un.abs, un.neg, un.sin, un.cos, un.tan, un.atan, un.tanh
     matmul = mm.matmul
     eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
 
-    def exp(self) -> Tensor:
-        return ew.unary("exp", self)
-
-    def expm1(self) -> Tensor:
-        return ew.unary("expm1", self)
-
-    def log(self) -> Tensor:
-        return ew.unary("log", self)
-
-    def log1p(self) -> Tensor:
-        return ew.unary("log1p", self)
-
-    def log2(self) -> Tensor:
-        return ew.unary("log2", self)
-
-    def log10(self) -> Tensor:
-        return ew.unary("log10", self)
-
-    def sqrt(self) -> Tensor:
-        return ew.unary("sqrt", self)
-
     def rsqrt(self) -> Tensor:
-        return 1.0 / ew.unary("sqrt", self)
+        return 1.0 / un.sqrt(self)
 
     def square(self) -> Tensor:
         return self * self
 
     def reciprocal(self) -> Tensor:
         return 1.0 / self
-
-    def abs(self) -> Tensor:
-        return ew.unary("abs", self)
-
-    def neg(self) -> Tensor:
-        return ew.unary("neg", self)
-
-    def sin(self) -> Tensor:
-        return ew.unary("sin", self)
-
-    def cos(self) -> Tensor:
-        return ew.unary("cos", self)
-
-    def tan(self) -> Tensor:
-        return ew.unary("tan", self)
-
-    def atan(self) -> Tensor:
-        return ew.unary("atan", self)
-
-    def tanh(self) -> Tensor:
-        return ew.unary("tanh", self)
 
     def relu(self) -> Tensor:
         from nnlab.autograd.activation import relu
@@ -617,15 +577,6 @@ class Tensor(TensorCore):
 
     def round(self) -> Tensor:
         return ew.test("rint", self)
-
-    def isnan(self) -> Tensor:
-        return ew.test("isnan", self)
-
-    def isinf(self) -> Tensor:
-        return ew.test("isinf", self)
-
-    def isfinite(self) -> Tensor:
-        return ew.test("isfinite", self)
 
     def logical_not(self) -> Tensor:
         return ew.test("logical_not", self)
@@ -720,48 +671,4 @@ def _fitting(value: Any, dtype: Any) -> Any:
     return ew.cast(value, dtype) if isinstance(value, Tensor) else ew.as_operand(value, dtype)
 
 
-def root_gradient(tensor: Tensor, gradient: Tensor | None) -> Tensor:
-    """The gradient with which a backward pass starts."""
-    if gradient is None:
-        if tensor.numel() != 1:
-            raise GraphError(
-                f"[backward] a tensor of shape {tuple(tensor.shape)} needs a 'gradient'; only a single element has 1"
-            )
-        gradient = tensor.new_full(tensor.shape, 1)
-    if gradient.shape != tensor.shape:
-        raise ShapeError(f"[backward] 'gradient' must have shape {tuple(tensor.shape)}, got {tuple(gradient.shape)}")
-    return ew.cast(gradient, tensor.dtype)
-
-
-def grad(
-    outputs: Tensor | list[Tensor] | tuple[Tensor, ...],
-    inputs: Tensor | list[Tensor] | tuple[Tensor, ...],
-    grad_outputs: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    allow_unused: bool = False,
-) -> tuple[Tensor | None, ...]:
-    """Gradients of the (weighted) sum of outputs with respect to inputs; ``.grad`` fields are left alone.
-
-    Args:
-        outputs, inputs: tensors.
-        grad_outputs: gradient for each output; None for single elements (1).
-        retain_graph: keep what was saved (default: as ``create_graph``).
-        create_graph: make the gradients differentiable themselves.
-        allow_unused: give None for an input that the outputs do not depend on, instead of an error.
-    """
-    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    given = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs or [None] * len(outs))
-    seeds = [root_gradient(o, g) for o, g in zip(outs, given, strict=True)]
-    retain = create_graph if retain_graph is None else retain_graph
-    result = run_backward(outs, seeds, retain_graph=retain, create_graph=create_graph, inputs=ins)
-    for i, g in enumerate(result):
-        if g is None and not allow_unused:
-            raise GraphError(f"[grad] the outputs do not depend on input {i}; pass allow_unused=True to get None")
-    return tuple(result)
-
-
 set_tensor_type(Tensor)
-
-__all__ = ["Size", "Tensor", "edge_of", "grad", "no_grad"]

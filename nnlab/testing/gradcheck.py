@@ -14,8 +14,9 @@ import numpy as np
 
 from nnlab import types
 from nnlab.autograd.creation import tensor
+from nnlab.autograd.engine import grad
 from nnlab.autograd.tape import enable_grad, no_grad
-from nnlab.autograd.tensor import Tensor, grad
+from nnlab.autograd.tensor import Tensor
 from nnlab.errors import ArgumentError, NNLabError
 
 

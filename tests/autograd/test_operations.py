@@ -233,7 +233,7 @@ def test_prod_gradient_with_zeros():
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
 def test_pad_against_torch(mode):
     torch = pytest.importorskip("torch")
-    from nnlab.autograd.shape import pad
+    from nnlab.autograd.pad import pad
 
     x = spaced((2, 3, 5, 4)).requires_grad_()
     tx = torch.tensor(x.detach().numpy(), requires_grad=True)
@@ -249,7 +249,7 @@ def test_pad_against_torch(mode):
 
 
 def test_negative_padding_crops():
-    from nnlab.autograd.shape import pad
+    from nnlab.autograd.pad import pad
 
     x = nnlab.arange(6).reshape(2, 3)
     assert pad(x, (-1, 1)).tolist() == [[1, 2, 0], [4, 5, 0]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nnlab.autograd import Tensor
 from nnlab.autograd import matmul as ops
-from nnlab.autograd.shape import pad
+from nnlab.autograd.pad import pad
 from nnlab.nn.functional._checks import check_input
 
 __all__ = ["linear", "pad"]
