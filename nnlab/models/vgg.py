@@ -35,6 +35,17 @@ def convolutions(configuration: Sequence[int | str], in_channels: int, batch_nor
     return nn.Sequential(*layers)
 
 
+def initialise(network: nn.Module) -> None:
+    """He-normal convolutions (fan_out), normal dense layers with deviation 0.01, biases 0."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(layer, nn.Linear):
+            init.normal_(layer.weight, 0, 0.01)
+        if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is not None:
+            init.zeros_(layer.bias)
+
+
 class VGG(nn.Module):
     """VGG; parameter names and initial values as in torchvision.
 
@@ -42,8 +53,7 @@ class VGG(nn.Module):
         configuration: one of CONFIGURATIONS.
         batch_norm: batch normalisation after each convolution.
         num_classes: number of outputs.
-        init_weights: He-normal convolutions (fan_out) and normal dense layers with deviation 0.01, biases 0; otherwise
-            the layers' own initial values.
+        init_weights: values by :func:`initialise`; otherwise the layers' own.
         dropout: probability of dropout after both hidden dense layers.
         in_channels: channels of the images.
         image_size: side of the images, for checking only: any size from 32 works.
@@ -80,13 +90,7 @@ class VGG(nn.Module):
             nn.Linear(4096, num_classes),
         )
         if init_weights:
-            for layer in self.modules():
-                if isinstance(layer, nn.Conv2d):
-                    init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-                elif isinstance(layer, nn.Linear):
-                    init.normal_(layer.weight, 0, 0.01)
-                if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is not None:
-                    init.zeros_(layer.bias)
+            initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
@@ -104,8 +108,8 @@ class VGGSmall(nn.Module):
         dropout: probability of dropout before the dense layer.
         image_size: side of the images, for checking only: any size from 4 works.
 
-    Input (N, in_channels, H, W); output (N, num_classes). At 28 x 28 one image takes 22 million
-    multiply-adds. He-normal convolutions (fan_out), the dense layer normal with deviation 0.01, biases 0.
+    Input (N, in_channels, H, W); output (N, num_classes). At 28 x 28 one image takes 22 million multiply-adds. Initial
+    values by :func:`initialise`.
     """
 
     def __init__(
@@ -116,13 +120,7 @@ class VGGSmall(nn.Module):
         self.features = convolutions((32, "M", 64, 64, "M", 128, 128), in_channels, batch_norm=True)
         self.avgpool = nn.AdaptiveAvgPool2d((2, 2))
         self.classifier = nn.Sequential(nn.Dropout(p=dropout), nn.Linear(128 * 2 * 2, num_classes))
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(layer, nn.Linear):
-                init.normal_(layer.weight, 0, 0.01)
-            if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is not None:
-                init.zeros_(layer.bias)
+        initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
