@@ -18,14 +18,15 @@ class MatMul(Op):
 
     @staticmethod
     def forward(ctx: Node, a: Any, b: Any) -> Any:
-        ctx.save_inputs(0, 1)
+        ctx.shapes = (a.shape, b.shape)
+        ctx.save_inputs(*[i for i in (0, 1) if ctx.needs[1 - i]])
         return ops.forward(ctx.be, a=a, b=b)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:
-        a, b = ctx.input(0), ctx.input(1)
-        da = sum_to(MatMul.apply(dy, b.transpose(-1, -2)), a.shape) if ctx.needs[0] else None
-        db = sum_to(MatMul.apply(a.transpose(-1, -2), dy), b.shape) if ctx.needs[1] else None
+        sa, sb = ctx.shapes
+        da = sum_to(MatMul.apply(dy, ctx.input(1).transpose(-1, -2)), sa) if ctx.needs[0] else None
+        db = sum_to(MatMul.apply(ctx.input(0).transpose(-1, -2), dy), sb) if ctx.needs[1] else None
         return da, db
 
 
@@ -62,7 +63,7 @@ class Linear(Op):
 
     @staticmethod
     def forward(ctx: Node, x: Any, w: Any, b: Any) -> Any:
-        ctx.save_inputs(0, 1)
+        ctx.save_inputs(*[i for i in (0, 1) if ctx.needs[1 - i]])
         y = ops.forward(ctx.be, a=x, b=w.T)
         if b is not None:
             y += b
@@ -70,12 +71,13 @@ class Linear(Op):
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:
-        x, w = ctx.input(0), ctx.input(1)
-        dx = dy @ w if ctx.needs[0] else None
+        dx = dy @ ctx.input(1) if ctx.needs[0] else None
         dw = db = None
         if ctx.needs[1] or ctx.needs[2]:
             rows = dy.reshape(-1, dy.shape[-1])
-            dw = rows.transpose(0, 1) @ x.reshape(-1, x.shape[-1]) if ctx.needs[1] else None
+            if ctx.needs[1]:
+                x = ctx.input(0)
+                dw = rows.transpose(0, 1) @ x.reshape(-1, x.shape[-1])
             db = rows.sum(0) if ctx.needs[2] else None
         return dx, dw, db
 

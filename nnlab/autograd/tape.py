@@ -215,6 +215,12 @@ class Node:
         if self._keep_output:
             self._output = (first._data, first._version, first._version.count)
 
+    def keep_copy_of(self, tensor: TensorCore) -> None:
+        """Where this saved input is kept, keep a copy: its memory is about to be overwritten with the result."""
+        for i, (kept, data, _, _) in self._inputs.items():
+            if kept is tensor:
+                self._inputs[i] = (kept, data.copy(), Version(), 0)
+
     def release(self) -> None:
         """Drop everything saved; a second backward through this node is an error."""
         for name in list(self.__dict__):

@@ -387,6 +387,8 @@ class Tensor(TensorCore):
                 f"[{name}] a view cannot be changed in place where a gradient is wanted; "
                 "change the tensor itself (x[i] = ...) or work on a clone()"
             )
+        if new._node is not None:
+            new._node.keep_copy_of(before)
         self._data[...] = new._data
         self._version.count += 1
         if new._node is not None:

@@ -155,6 +155,21 @@ class TestInPlace:
         x /= 2
         assert alias.tolist() == [2.5] * 3
 
+    def test_old_values_are_kept_where_the_gradient_needs_them(self):
+        x, w = leaf(3.0), leaf(5.0)
+        y = x * 2
+        y.mul_(w)
+        y.sum().backward()
+        assert x.grad.tolist() == [10.0] and w.grad.tolist() == [6.0]
+
+    def test_operand_that_backward_does_not_need_may_change(self):
+        x, w = leaf(3.0), nnlab.tensor([5.0], dtype=nnlab.float64)
+        y = (w * x).sum()
+        with nnlab.no_grad():
+            x.add_(1)  # d(w x)/dx = w
+        y.backward()
+        assert x.grad.tolist() == [5.0]
+
     def test_leaf_is_protected(self):
         x = leaf(1.0)
         with pytest.raises(GraphError, match="leaf"):
