@@ -29,22 +29,21 @@ def _bias_axes(dy: Tensor) -> tuple[int, ...]:
 class Conv(Op):
     @staticmethod
     def forward(ctx: Node, x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
-        ctx.save_inputs(0, 1)
+        ctx.save_factors()
         ctx.geometry = geometry
         return ops.forward(ctx.be, x=x, w=w, b=b, geometry=geometry)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:
-        x, w = ctx.input(0), ctx.input(1)
-        dx = ConvInputGrad.apply(dy, w, ctx.geometry) if ctx.needs[0] else None
-        dw = ConvWeightGrad.apply(x, dy, ctx.geometry) if ctx.needs[1] else None
+        dx = ConvInputGrad.apply(dy, ctx.input(1), ctx.geometry) if ctx.needs[0] else None
+        dw = ConvWeightGrad.apply(ctx.input(0), dy, ctx.geometry) if ctx.needs[1] else None
         return dx, dw, dy.sum(_bias_axes(dy)) if ctx.needs[2] else None
 
     @staticmethod
     def backward_raw(ctx: Node, dy: Any) -> Any:
-        x, w, geometry = ctx.input_raw(0), ctx.input_raw(1), ctx.geometry
-        dx = ops.input_grad(ctx.be, dy=dy, w=w, geometry=geometry) if ctx.needs[0] else None
-        dw = ops.weight_grad(ctx.be, x=x, dy=dy, geometry=geometry) if ctx.needs[1] else None
+        geometry = ctx.geometry
+        dx = ops.input_grad(ctx.be, dy=dy, w=ctx.input_raw(1), geometry=geometry) if ctx.needs[0] else None
+        dw = ops.weight_grad(ctx.be, x=ctx.input_raw(0), dy=dy, geometry=geometry) if ctx.needs[1] else None
         return dx, dw, ops.bias_grad(ctx.be, dy=dy) if ctx.needs[2] else None
 
 
@@ -53,15 +52,14 @@ class ConvInputGrad(Op):
 
     @staticmethod
     def forward(ctx: Node, dy: Any, w: Any, geometry: ConvGeometry) -> Any:
-        ctx.save_inputs(0, 1)
+        ctx.save_factors()
         ctx.geometry = geometry
         return ops.input_grad(ctx.be, dy=dy, w=w, geometry=geometry)
 
     @staticmethod
     def backward(ctx: Node, g: Tensor) -> Any:
-        dy, w = ctx.input(0), ctx.input(1)
-        to_dy = Conv.apply(g, w, None, ctx.geometry) if ctx.needs[0] else None
-        return to_dy, ConvWeightGrad.apply(g, dy, ctx.geometry) if ctx.needs[1] else None
+        to_dy = Conv.apply(g, ctx.input(1), None, ctx.geometry) if ctx.needs[0] else None
+        return to_dy, ConvWeightGrad.apply(g, ctx.input(0), ctx.geometry) if ctx.needs[1] else None
 
 
 class ConvWeightGrad(Op):
@@ -69,36 +67,34 @@ class ConvWeightGrad(Op):
 
     @staticmethod
     def forward(ctx: Node, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
-        ctx.save_inputs(0, 1)
+        ctx.save_factors()
         ctx.geometry = geometry
         return ops.weight_grad(ctx.be, x=x, dy=dy, geometry=geometry)
 
     @staticmethod
     def backward(ctx: Node, g: Tensor) -> Any:
-        x, dy = ctx.input(0), ctx.input(1)
-        to_x = ConvInputGrad.apply(dy, g, ctx.geometry) if ctx.needs[0] else None
-        return to_x, Conv.apply(x, g, None, ctx.geometry) if ctx.needs[1] else None
+        to_x = ConvInputGrad.apply(ctx.input(1), g, ctx.geometry) if ctx.needs[0] else None
+        return to_x, Conv.apply(ctx.input(0), g, None, ctx.geometry) if ctx.needs[1] else None
 
 
 class ConvTranspose(Op):
     @staticmethod
     def forward(ctx: Node, x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
-        ctx.save_inputs(0, 1)
+        ctx.save_factors()
         ctx.geometry = geometry
         return transpose_ops.forward(ctx.be, x=x, w=w, b=b, geometry=geometry)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:
-        x, w = ctx.input(0), ctx.input(1)
-        dx = Conv.apply(dy, w, None, ctx.geometry) if ctx.needs[0] else None
-        dw = ConvWeightGrad.apply(dy, x, ctx.geometry) if ctx.needs[1] else None
+        dx = Conv.apply(dy, ctx.input(1), None, ctx.geometry) if ctx.needs[0] else None
+        dw = ConvWeightGrad.apply(dy, ctx.input(0), ctx.geometry) if ctx.needs[1] else None
         return dx, dw, dy.sum(_bias_axes(dy)) if ctx.needs[2] else None
 
     @staticmethod
     def backward_raw(ctx: Node, dy: Any) -> Any:
-        x, w, geometry = ctx.input_raw(0), ctx.input_raw(1), ctx.geometry
-        dx = transpose_ops.input_grad(ctx.be, dy=dy, w=w, geometry=geometry) if ctx.needs[0] else None
-        dw = transpose_ops.weight_grad(ctx.be, x=x, dy=dy, geometry=geometry) if ctx.needs[1] else None
+        geometry = ctx.geometry
+        dx = transpose_ops.input_grad(ctx.be, dy=dy, w=ctx.input_raw(1), geometry=geometry) if ctx.needs[0] else None
+        dw = transpose_ops.weight_grad(ctx.be, x=ctx.input_raw(0), dy=dy, geometry=geometry) if ctx.needs[1] else None
         return dx, dw, transpose_ops.bias_grad(ctx.be, dy=dy) if ctx.needs[2] else None
 
 

@@ -114,7 +114,7 @@ class Sub(_Broadcasting):
         return sum_to(dy, sa) if ctx.needs[0] else None, sum_to(-dy, sb) if ctx.needs[1] else None
 
 
-def _save_operands(ctx: Node, a: Any, b: Any, wanted: tuple[bool, bool]) -> None:
+def _save_operands(ctx: Node, a: Any, b: Any, *wanted: bool) -> None:
     """Keep the operands that backward wants; a Python number is kept as it is."""
     _Broadcasting.shapes(ctx, a, b)
     ctx.scalars = {i: v for i, v in enumerate((a, b)) if not ctx.be.is_array(v)}
@@ -128,7 +128,7 @@ def _operand(ctx: Node, i: int) -> Any:
 class Mul(_Broadcasting):
     @staticmethod
     def forward(ctx: Node, a: Any, b: Any) -> Any:
-        _save_operands(ctx, a, b, (ctx.needs[1], ctx.needs[0]))
+        _save_operands(ctx, a, b, ctx.needs[1], ctx.needs[0])
         return a * b
 
     @staticmethod
@@ -143,7 +143,7 @@ class Mul(_Broadcasting):
 class Div(_Broadcasting):
     @staticmethod
     def forward(ctx: Node, a: Any, b: Any) -> Any:
-        _save_operands(ctx, a, b, (ctx.needs[1], True))
+        _save_operands(ctx, a, b, ctx.needs[1], True)
         return ctx.be.xp.true_divide(a, b)
 
     @staticmethod
@@ -160,7 +160,7 @@ class Div(_Broadcasting):
 class Pow(_Broadcasting):
     @staticmethod
     def forward(ctx: Node, a: Any, b: Any) -> Any:
-        _save_operands(ctx, a, b, (True, True))
+        _save_operands(ctx, a, b, True, True)
         return ctx.be.xp.power(a, b)
 
     @staticmethod

@@ -19,7 +19,7 @@ class MatMul(Op):
     @staticmethod
     def forward(ctx: Node, a: Any, b: Any) -> Any:
         ctx.shapes = (a.shape, b.shape)
-        ctx.save_inputs(*[i for i in (0, 1) if ctx.needs[1 - i]])
+        ctx.save_factors()
         return ops.forward(ctx.be, a=a, b=b)
 
     @staticmethod
@@ -63,7 +63,7 @@ class Linear(Op):
 
     @staticmethod
     def forward(ctx: Node, x: Any, w: Any, b: Any) -> Any:
-        ctx.save_inputs(*[i for i in (0, 1) if ctx.needs[1 - i]])
+        ctx.save_factors()
         y = ops.forward(ctx.be, a=x, b=w.T)
         if b is not None:
             y += b

@@ -173,6 +173,10 @@ class Node:
         """Keep these positional arguments (Tensors) for backward; later in-place changes of them are noticed."""
         self._keep = positions
 
+    def save_factors(self) -> None:
+        """Keep the first two arguments, the factors of a product: each only if the other one wants a gradient."""
+        self._keep = tuple(i for i in (0, 1) if self.needs[1 - i])
+
     def save_output(self) -> None:
         """Keep the (first) result for backward."""
         self._keep_output = True
