@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +28,45 @@ def _apply_hooks(hooks: dict[int, Callable[[Tensor], Tensor | None]], gradient: 
     return gradient
 
 
+def _key(edge: Edge) -> Any:
+    """What an edge is known by: a leaf's identity, or the number of a node and of its output."""
+    return id(edge) if isinstance(edge, TensorCore) else (edge[0].number, edge[1])
+
+
+def _useful(roots: Sequence[TensorCore], wanted: set[Any]) -> set[int]:
+    """Numbers of the nodes through which a gradient reaches a wanted edge."""
+    nodes: dict[int, Node] = {}
+    waiting = [root._node for root in roots if root._node is not None]
+    while waiting:
+        node = waiting.pop()
+        if node.number not in nodes:
+            nodes[node.number] = node
+            waiting += [edge[0] for edge in node.edges if isinstance(edge, tuple)]
+    useful: set[int] = set()
+    for number in sorted(nodes):  # producers come before consumers
+        for edge in nodes[number].edges:
+            if edge is not None and (_key(edge) in wanted or (isinstance(edge, tuple) and edge[0].number in useful)):
+                useful.add(number)
+    return useful
+
+
 class _Run:
     """One backward pass."""
 
-    def __init__(self, create_graph: bool, capture: set[Any] | None) -> None:
+    def __init__(self, create_graph: bool, capture: set[Any] | None, roots: Sequence[TensorCore]) -> None:
         self.create_graph = create_graph
         self.capture = capture
+        self.useful = set() if capture is None else _useful(roots, capture)
         self.captured: dict[Any, Tensor] = {}
         self.pending: dict[int, tuple[Node, dict[int, Tensor]]] = {}
         self.heap: list[int] = []
         self.leaves: dict[int, tuple[TensorCore, Tensor]] = {}
+
+    def wants(self, edge: Edge | None) -> bool:
+        """Whether a gradient at this edge leads to something that was asked for."""
+        if edge is None or self.capture is None:
+            return edge is not None
+        return _key(edge) in self.capture or (not isinstance(edge, TensorCore) and edge[0].number in self.useful)
 
     def send(self, edge: Edge, gradient: Tensor) -> None:
         """Add a gradient to what waits at an edge."""
@@ -63,12 +91,15 @@ class _Run:
             for slot, gradient in slots.items():
                 if (node.number, slot) in self.capture:
                     self.captured[node.number, slot] = gradient
+            if node.number not in self.useful:
+                return
         if node.freed:
             raise GraphError(
                 f"[{node.op.name()}] the graph was freed by an earlier backward; "
                 "pass retain_graph=True there to go through it twice"
             )
-        be = node.be
+        be, needs = node.be, node.needs
+        node.needs = tuple(self.wants(edge) for edge in node.edges)
         dy = [
             slots[slot] if slot in slots else (wrap(be, be.xp.zeros(shape, dtype)) if dtype.kind == "f" else None)
             for slot, (shape, dtype) in enumerate(node.outputs)
@@ -80,9 +111,10 @@ class _Run:
         else:
             result = node.op.backward(node, *dy)
             result = result if isinstance(result, tuple) else (result,)
-        for edge, gradient in itertools.zip_longest(node.edges, result):
-            if edge is not None and gradient is not None:
+        for edge, need, gradient in zip(node.edges, node.needs, result):  # trailing Nones may be left out
+            if edge is not None and need and gradient is not None:
                 self.send(edge, gradient)
+        node.needs = needs
         if not retain_graph:
             node.release()
 
@@ -123,8 +155,8 @@ def run_backward(
         edge = edge_of(t)
         if edge is None:
             raise GraphError(f"[grad] input {i} does not require grad")
-        wanted.append(id(edge) if isinstance(edge, TensorCore) else (edge[0].number, edge[1]))
-    run = _Run(create_graph, None if inputs is None else set(wanted))
+        wanted.append(_key(edge))
+    run = _Run(create_graph, None if inputs is None else set(wanted), roots)
     with grad_mode(create_graph), roots[0]._be.quiet():
         for root, gradient in zip(roots, gradients, strict=True):
             edge = edge_of(root)

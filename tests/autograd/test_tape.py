@@ -81,6 +81,29 @@ class TestBackward:
         assert gx.tolist() == [36.0] and gh.tolist() == [12.0]
         assert x.grad is None and w.grad is None
 
+    def test_grad_computes_only_what_was_asked_for(self):
+        asked = []
+
+        class Product(nnlab.Function):
+            @staticmethod
+            def forward(ctx, a, b):
+                ctx.save_for_backward(a, b)
+                return a * b
+
+            @staticmethod
+            def backward(ctx, dy):
+                asked.append(ctx.needs_input_grad)
+                a, b = ctx.saved_tensors
+                return dy * b, dy * a
+
+        x, w, v = leaf(2.0), leaf(3.0), leaf(4.0)
+        y = Product.apply(x, w) + Product.apply(v, v)
+        assert nnlab.grad(y, x, retain_graph=True)[0].tolist() == [3.0]
+        assert asked == [(True, False)]
+        y.backward()
+        assert asked[1:] == [(True, True)] * 2
+        assert w.grad.tolist() == [2.0]
+
     def test_grad_of_unused_input(self):
         x, unused = leaf(1.0), leaf(1.0)
         with pytest.raises(GraphError, match="input 1"):
