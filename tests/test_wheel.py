@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from nnlab.cuda.sources import units
+
 pytestmark = pytest.mark.slow
 
 
@@ -103,7 +105,7 @@ def test_help_and_doctor(environment: Path, tmp_path: Path) -> None:
         assert command in _run([program, "--help"], tmp_path)
     cache = str(tmp_path / "cache")
     found = json.loads(_run([program, "doctor", "--json"], tmp_path, NNLAB_CACHE_DIR=cache))
-    assert found["kernels"]["files"] == ["dropout.cu"]
+    assert found["kernels"]["files"] == [f"{unit}.cu" for unit in units()]
     installed = environment.parent.resolve()
     assert Path(found["kernels"]["folder"]).is_relative_to(installed)
     assert found["cache"]["folder"] == cache

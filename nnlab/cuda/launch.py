@@ -72,7 +72,7 @@ def dtype_macros(dtype: str, index_bits: int) -> dict[str, str | int]:
     return {f"DTYPE_{dtype.upper()}": 1, "INDEX_BITS": index_bits}
 
 
-def prepare(be: Backend, kernel: Kernel, *, threads: int, arguments: Mapping[str, Any]) -> Launch:
+def prepare(be: Backend, kernel: Kernel, *, threads: int, arguments: Mapping[str, Any], reach: int = 0) -> Launch:
     """Check and type a launch.
 
     Args:
@@ -80,6 +80,7 @@ def prepare(be: Backend, kernel: Kernel, *, threads: int, arguments: Mapping[str
         kernel: what to start.
         threads: how many threads have work.
         arguments: arrays and scalars by parameter name.
+        reach: the largest number that index arithmetic meets, where that is not the size of an array.
 
     Raises:
         ArgumentError: a parameter is missing, unknown or a scalar out of range.
@@ -90,7 +91,7 @@ def prepare(be: Backend, kernel: Kernel, *, threads: int, arguments: Mapping[str
         raise ArgumentError(f"[{kernel.name}] arguments must be exactly {wanted}; got {got}")
     arrays = {name: value for name, value in arguments.items() if kernel.parameters[name].endswith("*")}
     data_dtype = _check_arrays(be, kernel, arrays)
-    largest = max([threads, *(int(array.size) for array in arrays.values())])
+    largest = max([threads, reach, *(int(array.size) for array in arrays.values())])
     index_bits = 32 if largest <= _INDEX_LIMIT else 64
     values = []
     for name, kind in kernel.parameters.items():
@@ -100,9 +101,9 @@ def prepare(be: Backend, kernel: Kernel, *, threads: int, arguments: Mapping[str
     return Launch(kernel.unit, kernel.name, dtype_macros(data_dtype, index_bits), grid, BLOCK, tuple(values))
 
 
-def launch(be: Any, kernel: Kernel, *, threads: int, **arguments: Any) -> None:
+def launch(be: Any, kernel: Kernel, *, threads: int, reach: int = 0, **arguments: Any) -> None:
     """Check, compile (once) and start a kernel on a device; see :func:`prepare`. No threads, no launch."""
-    ready = prepare(be, kernel, threads=threads, arguments=arguments)
+    ready = prepare(be, kernel, threads=threads, arguments=arguments, reach=reach)
     if threads > 0:
         run(be, ready)
 

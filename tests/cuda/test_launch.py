@@ -109,6 +109,15 @@ def test_at_the_limit_the_last_step_of_a_grid_stride_loop_fits_32_bits() -> None
     assert _prepare(threads=limit + 1).macros["INDEX_BITS"] == 64
 
 
+@pytest.mark.parametrize(("reach", "bits"), [(1000, 32), (1001, 64)])
+def test_index_width_follows_the_reach(reach: int, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_INDEX_LIMIT", 1000)
+    started: list[launch.Launch] = []
+    monkeypatch.setattr(launch, "run", lambda be, ready: started.append(ready))
+    launch.launch(CPU, KERNEL, threads=1, reach=reach, **_arguments())
+    assert started[0].macros["INDEX_BITS"] == bits
+
+
 def test_no_threads_no_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[launch.Launch] = []
     monkeypatch.setattr(launch, "run", lambda be, ready: started.append(ready))

@@ -26,10 +26,11 @@ def _first_taps(geometry: PoolGeometry) -> tuple[np.ndarray, bool]:
         part = first[ranges]
         inside = inside and part.shape == first.shape
         part[part < 0] = number
-    return first.astype(_index_dtype(geometry)), inside
+    return first.astype(index_dtype(geometry)), inside
 
 
-def _index_dtype(geometry: PoolGeometry) -> type[np.integer[Any]]:
+def index_dtype(geometry: PoolGeometry) -> type[np.integer[Any]]:
+    """Of the number of a tap."""
     return np.uint8 if prod(geometry.kernel) <= 256 else np.int32
 
 
@@ -123,11 +124,16 @@ def positions(be: Backend, *, index: Any, geometry: PoolGeometry) -> Any:
     return result
 
 
-def _flat(be: Backend, places: Any, size: int) -> Any:
-    """Places within each plane as places in the whole array."""
+def check_places(places: Any, size: int) -> None:
+    """Raise unless all places lie in a plane of ``size`` elements."""
     if places.size and (int(places.min()) < 0 or int(places.max()) >= size):
         bad = int(places.min()) if int(places.min()) < 0 else int(places.max())
         raise ArgumentError(complaint("max_unpool", "indices", f"lie in 0..{size - 1}", bad))
+
+
+def _flat(be: Backend, places: Any, size: int) -> Any:
+    """Places within each plane as places in the whole array."""
+    check_places(places, size)
     rows = places.reshape(places.shape[0] * places.shape[1], -1)
     return rows + be.xp.arange(len(rows))[:, None] * size
 

@@ -1,0 +1,83 @@
+"""Max pooling by ``kernels/max_pool.cu``; ``positions`` and the check of places are array code."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from nnlab.backend import Backend
+from nnlab.cuda.launch import Kernel, launch
+from nnlab.geometry import PoolGeometry, Shape
+from nnlab.ops._cuda import windows
+from nnlab.ops._numpy.max_pool import check_places, index_dtype, positions
+
+__all__ = ["forward", "gather", "positions", "scatter", "take", "unpool"]
+
+
+def _pair(name: str, arrays: dict[str, str]) -> dict[str, Kernel]:
+    """A kernel by the dtype of the index."""
+    return {
+        dtype: Kernel(
+            "max_pool",
+            f"max_pool_{name}{suffix}",
+            {**{array: kind.format(index=dtype) for array, kind in arrays.items()}, "n": "index", **windows.PARAMETERS},
+        )
+        for dtype, suffix in (("uint8", ""), ("int32", "_wide"))
+    }
+
+
+_FORWARD = _pair("forward", {"x": "scalar*", "y": "scalar*", "index": "{index}*"})
+_SCATTER = _pair("scatter", {"dy": "scalar*", "index": "{index}*", "dx": "scalar*"})
+_GATHER = _pair("gather", {"x": "scalar*", "index": "{index}*", "y": "scalar*"})
+_PLACES = {"x": "scalar*", "places": "int64*", "y": "scalar*", "n": "index", "out": "index", "size": "index"}
+_UNPOOL = Kernel("max_pool", "max_pool_unpool", _PLACES)
+_TAKE = Kernel("max_pool", "max_pool_take", _PLACES)
+
+
+def _launch(be: Backend, kernels: dict[str, Kernel], geometry: PoolGeometry, result: Any, **arrays: Any) -> None:
+    launch(
+        be, kernels[arrays["index"].dtype.name], threads=result.size, reach=windows.reach(geometry),
+        n=result.size, **arrays, **windows.arguments(geometry),
+    )  # fmt: skip
+
+
+def forward(be: Backend, *, x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
+    xp = be.xp
+    y, index = xp.empty(geometry.y_shape, x.dtype), xp.empty(geometry.y_shape, index_dtype(geometry))
+    _launch(be, _FORWARD, geometry, y, x=xp.asarray(x, order="C"), y=y, index=index)
+    return y, index
+
+
+def scatter(be: Backend, *, dy: Any, index: Any, geometry: PoolGeometry) -> Any:
+    xp = be.xp
+    dx = xp.empty(geometry.x_shape, dy.dtype)
+    _launch(be, _SCATTER, geometry, dx, dy=xp.asarray(dy, order="C"), index=xp.asarray(index, order="C"), dx=dx)
+    return dx
+
+
+def gather(be: Backend, *, x: Any, index: Any, geometry: PoolGeometry) -> Any:
+    xp = be.xp
+    y = xp.empty(geometry.y_shape, x.dtype)
+    _launch(be, _GATHER, geometry, y, x=xp.asarray(x, order="C"), index=xp.asarray(index, order="C"), y=y)
+    return y
+
+
+def unpool(be: Backend, *, x: Any, places: Any, size: Shape) -> Any:
+    y = be.xp.zeros((*x.shape[:2], *size), x.dtype)
+    _by_place(be, _UNPOOL, x, places, y, prod(size))
+    return y
+
+
+def take(be: Backend, *, x: Any, places: Any) -> Any:
+    y = be.xp.empty(places.shape, x.dtype)
+    _by_place(be, _TAKE, x, places, y, prod(x.shape[2:]))
+    return y
+
+
+def _by_place(be: Backend, kernel: Kernel, x: Any, places: Any, y: Any, size: int) -> None:
+    xp = be.xp
+    check_places(places, size)
+    launch(
+        be, kernel, threads=places.size, x=xp.asarray(x, order="C"), places=xp.asarray(places, xp.int64, order="C"),
+        y=y, n=places.size, out=prod(places.shape[2:]), size=size,
+    )  # fmt: skip

@@ -1,0 +1,48 @@
+"""What the tests of kernels share: every launch runs on the host, whole or as a broken copy of the sources."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnlab.backend import get_backend
+from nnlab.cuda import launch, sources
+from nnlab.testing import tolerance
+from tests.cuda import host
+
+CPU = get_backend("cpu")
+DTYPES = ["float32", "float64", "float16"]
+
+
+def break_sources(monkeypatch: pytest.MonkeyPatch, folder: Path, file: str, old: str, new: str) -> None:
+    """From now on kernels run from sources in which ``old``, found once in ``file``, is ``new``."""
+    root = Path(shutil.copytree(sources.folder(), folder / "kernels"))
+    text = (root / file).read_text()
+    assert text.count(old) == 1, old
+    (root / file).write_text(text.replace(old, new))
+
+    def run_mutant(be: Any, ready: launch.Launch) -> None:
+        library: ctypes.CDLL = host.compile_text(sources.source(ready.unit, root), ready.macros)
+        host.call(library, ready.name, ready.grid, ready.block, ready.arguments)
+
+    monkeypatch.setattr(launch, "run", run_mutant)
+
+
+def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launches of 2 blocks of 32 threads: each thread walks over several elements."""
+    monkeypatch.setattr(launch, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(launch, "BLOCK", 32)
+
+
+def near(found: np.ndarray, wanted: np.ndarray, terms: int, message: str = "") -> None:
+    """Equal to the float64 oracle within the tolerance table, relative to the largest finite value."""
+    finite = np.abs(wanted[np.isfinite(wanted)])
+    rtol = tolerance(found.dtype, terms)
+    np.testing.assert_allclose(
+        found.astype(np.float64), wanted, rtol=rtol, atol=rtol * float(finite.max(initial=0.0)), err_msg=message
+    )
