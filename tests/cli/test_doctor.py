@@ -12,6 +12,7 @@ import pytest
 import nnlab
 from nnlab.backend import Device, cuda
 from nnlab.cli import doctor
+from nnlab.cuda import sources
 
 
 def test_json(capsys: pytest.CaptureFixture[str], kernel_cache: Path) -> None:
@@ -25,7 +26,7 @@ def test_json(capsys: pytest.CaptureFixture[str], kernel_cache: Path) -> None:
     assert found["devices"][0]["usable"] is True
     assert found["devices"][0]["cores"] >= 1
     assert all(device["usable"] or device["why"] for device in found["devices"])
-    assert found["kernels"]["files"] == ["dropout.cu"]
+    assert found["kernels"]["files"] == [f"{unit}.cu" for unit in sources.units()]
     versions = {package["name"]: package["version"] for package in found["packages"]}
     assert versions["numpy"]
     assert all(package["version"] or package["extra"] for package in found["packages"])
