@@ -36,6 +36,11 @@ _INTEGERS: dict[str, type[np.integer]] = {
 }
 
 
+def accumulator(dtype: Any) -> Any:
+    """The dtype that kernels compute in for data of this dtype: float32 for half, other dtypes themselves."""
+    return np.dtype(_ACCUMULATOR.get(np.dtype(dtype).name, dtype))
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A kernel and what it is called with.
@@ -43,9 +48,9 @@ class Kernel:
     Args:
         unit: the kernel file's name without ``.cu``.
         name: the kernel's name, ``<op>_<pass>``.
-        parameters: in the kernel's order, name and type. Arrays: ``"scalar*"`` (the dtype of the data) or a dtype such
-            as ``"bool*"``. Scalars: ``"acc"`` (the accumulator of the data's dtype), ``"index"``, ``"int32"``,
-            ``"uint32"``, ``"int64"``, ``"uint64"``.
+        parameters: in the kernel's order, name and type. Arrays: ``"scalar*"`` (the dtype of the data), ``"acc*"`` (its
+            accumulator) or a dtype such as ``"bool*"``. Scalars: ``"acc"``, ``"index"``, ``"int32"``, ``"uint32"``,
+            ``"int64"``, ``"uint64"``.
         dtypes: the dtypes that the data may have.
     """
 
@@ -133,6 +138,8 @@ def _check_arrays(be: Backend, kernel: Kernel, arrays: Mapping[str, Any]) -> str
             got = f"shape {array.shape} with strides {array.strides}"
             raise ShapeError(complaint(kernel.name, name, "be contiguous in C order", got))
         declared, dtype = kernel.parameters[name].removesuffix("*"), array.dtype.name
+        if declared == "acc":
+            continue  # checked when the dtype of the data is known
         if declared != "scalar":
             if dtype != declared:
                 raise DtypeError(complaint(kernel.name, name, f"be {declared}", dtype))
@@ -144,6 +151,10 @@ def _check_arrays(be: Backend, kernel: Kernel, arrays: Mapping[str, Any]) -> str
             raise DtypeError(complaint(kernel.name, name, f"be {data[1]} as {data[0]!r} is", dtype))
     if data is None:
         raise ArgumentError(f"[{kernel.name}] needs at least one array of the data's dtype")
+    wanted = accumulator(data[1]).name
+    for name, array in arrays.items():
+        if kernel.parameters[name] == "acc*" and array.dtype.name != wanted:
+            raise DtypeError(complaint(kernel.name, name, f"be {wanted}", array.dtype.name))
     return data[1]
 
 

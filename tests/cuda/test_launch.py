@@ -79,6 +79,17 @@ def test_refuses(changed: dict[str, Any], error: type[NNLabError], message: str)
         _prepare(**changed)
 
 
+@pytest.mark.parametrize(("dtype", "wide"), [("float16", "float32"), ("float32", "float32"), ("float64", "float64")])
+def test_arrays_of_the_accumulators_dtype(dtype: str, wide: str) -> None:
+    kernel = Kernel("unit", "unit_forward", {"s": "acc*", "x": "scalar*"})
+    x = np.ones(3, dtype)
+    ready = prepare(CPU, kernel, threads=3, arguments={"s": x.astype(wide), "x": x})
+    assert ready.arguments[0].dtype == launch.accumulator(x.dtype) == wide
+    narrow = np.ones(3, np.float16)
+    with pytest.raises(DtypeError, match=rf"\[unit_forward\] 's' must be {wide}, got 'float16'"):
+        prepare(CPU, kernel, threads=3, arguments={"s": narrow, "x": x})
+
+
 def test_refuses_a_missing_argument() -> None:
     arguments = _arguments()
     del arguments["seed"]
