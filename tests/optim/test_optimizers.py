@@ -83,6 +83,21 @@ def test_large_parameters_are_cut_into_blocks_without_a_difference(name: str) ->
     assert np.array_equal(results[0], results[2])
 
 
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
+def test_a_parameter_without_dimensions(kind: Any) -> None:
+    """It moves as one of one element does."""
+    scalar, vector = nn.Parameter(nnlab.tensor(2.0)), nn.Parameter(nnlab.tensor([2.0]))
+    more = {"momentum": 0.9} if kind is optim.SGD else {"amsgrad": True}
+    optimizers = [kind([p], lr=0.1, weight_decay=0.01, **more) for p in (scalar, vector)]
+    for _ in range(3):
+        for p, optimizer in zip((scalar, vector), optimizers, strict=True):
+            optimizer.zero_grad()
+            (p * p).sum().backward()
+            optimizer.step()
+    assert scalar.shape == ()
+    assert scalar.item() == vector.item() != 2.0
+
+
 def test_worked_numbers() -> None:
     p = nn.Parameter(nnlab.tensor([1.0], dtype=nnlab.float64))
     optimizer = optim.SGD([p], lr=0.1, momentum=0.5)

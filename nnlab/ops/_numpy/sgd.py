@@ -19,6 +19,8 @@ def pieces(be: Backend, arrays: list[Any]) -> Iterator[list[Any]]:
     The first array and all others that are written to must be what decides: a block is a view, unless an array that is
     only read (position 1, the gradient) is not contiguous.
     """
+    if arrays[0].ndim == 0:  # arithmetic of NumPy turns these into scalars, which are no place for results
+        arrays = [None if a is None else a.reshape(1) for a in arrays]
     written = [a for i, a in enumerate(arrays) if i != 1 and a is not None]
     if be.xp is not np or arrays[0].size <= BLOCK or not all(a.flags.c_contiguous for a in written):
         yield arrays
