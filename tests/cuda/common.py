@@ -39,10 +39,9 @@ def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "BLOCK", 32)
 
 
-def near(found: np.ndarray, wanted: np.ndarray, terms: int, message: str = "") -> None:
-    """Equal to the float64 oracle within the tolerance table, relative to the largest finite value."""
-    finite = np.abs(wanted[np.isfinite(wanted)])
+def near(found: np.ndarray, wanted: np.ndarray, terms: int, message: str = "", scale: float = 0.0) -> None:
+    """Equal to the float64 oracle within the tolerance table, relative to the largest finite value (or ``scale``, where
+    a result may be the small difference of numbers that large)."""
+    size = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=scale))
     rtol = tolerance(found.dtype, terms)
-    np.testing.assert_allclose(
-        found.astype(np.float64), wanted, rtol=rtol, atol=rtol * float(finite.max(initial=0.0)), err_msg=message
-    )
+    np.testing.assert_allclose(found.astype(np.float64), wanted, rtol=rtol, atol=rtol * size, err_msg=message)

@@ -1,0 +1,46 @@
+// One step of stochastic gradient descent on one parameter, in place:
+//   d = (maximize ? -g : g) + weight_decay * p;  p = p - lr * d
+// and with momentum
+//   v = first ? d : momentum * v + keep * d;     p = p - lr * (nesterov ? d + momentum * v : v)
+// where keep = 1 - dampening.
+//
+// sgd_step           overwrites p.
+// sgd_momentum_step  overwrites p and v; what v holds is not read if first. Nothing is saved.
+//
+// Without weight decay p is not multiplied, so that an infinite p makes no NaN. Half types are computed in float32; p and v
+// are each rounded once, and p moves by the v that is not rounded yet.
+//
+// Memory: sgd_step reads p and g, writes p; sgd_momentum_step reads p, g and v, writes p and v.
+// Operations: up to 8 an element; memory-bound.
+// Source: Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning", ICML 2013.
+#include "include/indexing.cuh"
+#include "include/types.cuh"
+
+__device__ __forceinline__ acc_t direction(acc_t p, acc_t g, acc_t weight_decay, int maximize) {
+  const acc_t down = maximize ? -g : g;
+  return weight_decay != 0 ? p * weight_decay + down : down;
+}
+
+extern "C" __global__ void sgd_step(
+    scalar_t* __restrict__ p,        // [n]
+    const scalar_t* __restrict__ g,  // [n]
+    index_t n, acc_t lr, acc_t weight_decay, int maximize) {
+  for (index_t i = first_index(); i < n; i += index_stride()) {
+    const acc_t old = to_acc(p[i]);
+    p[i] = to_scalar(old - lr * direction(old, to_acc(g[i]), weight_decay, maximize));
+  }
+}
+
+extern "C" __global__ void sgd_momentum_step(
+    scalar_t* __restrict__ p,        // [n]
+    const scalar_t* __restrict__ g,  // [n]
+    scalar_t* __restrict__ v,        // [n]
+    index_t n, acc_t lr, acc_t momentum, acc_t keep, acc_t weight_decay, int first, int nesterov, int maximize) {
+  for (index_t i = first_index(); i < n; i += index_stride()) {
+    const acc_t old = to_acc(p[i]);
+    const acc_t d = direction(old, to_acc(g[i]), weight_decay, maximize);
+    const acc_t speed = first ? d : to_acc(v[i]) * momentum + d * keep;
+    v[i] = to_scalar(speed);
+    p[i] = to_scalar(old - lr * (nesterov ? d + momentum * speed : speed));
+  }
+}
