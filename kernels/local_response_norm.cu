@@ -17,10 +17,8 @@
 // channel of the window, so for large windows of small elements it is bound by the powers.
 // Source: Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural networks", NIPS 2012.
 #include "include/indexing.cuh"
+#include "include/math.cuh"
 #include "include/types.cuh"
-#ifndef __CUDACC__
-#include <math.h>
-#endif
 
 // The sum of term(j) over the window of element i; j is the place of the same position in another channel.
 template <typename Term>

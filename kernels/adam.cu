@@ -1,0 +1,80 @@
+// One step of Adam or AdamW on one parameter, in place:
+//   p = p * shrink                            AdamW: shrink = 1 - lr * weight_decay, weight_decay = 0 below
+//   g = (maximize ? -g : g) + weight_decay * p
+//   m = beta1 * m + rest1 * g;  v = beta2 * v + rest2 * g * g      rest = 1 - beta
+//   p = p - size * m / (sqrt(v) / root + eps)                      size = lr / (1 - beta1^t), root = sqrt(1 - beta2^t)
+//
+// adam_step          overwrites p, m and v.
+// adam_amsgrad_step  overwrites p, m, v and u = max(u, v) (NaN stays), which then stands for v in the last line.
+// Nothing is saved.
+//
+// Without weight decay p is not multiplied, so that an infinite p makes no NaN. Half types are computed in float32; p and
+// the moments are each rounded once, and p moves by moments that are not rounded yet.
+//
+// Memory: reads p, g, m and v, writes p, m and v (amsgrad: and u).
+// Operations: about 12, a root and two divisions an element; memory-bound.
+// Sources: Kingma, Ba, "Adam", ICLR 2015; Reddi, Kale, Kumar, "On the convergence of Adam and beyond", ICLR 2018; Loshchilov,
+// Hutter, "Decoupled weight decay regularization", ICLR 2019.
+#include "include/indexing.cuh"
+#include "include/math.cuh"
+#include "include/types.cuh"
+
+struct Rates {
+  acc_t size, root, eps, beta1, rest1, beta2, rest2, weight_decay, shrink;
+  int maximize;
+};
+
+#define RATES_PARAMETERS                                                                                           \
+  acc_t size, acc_t root, acc_t eps, acc_t beta1, acc_t rest1, acc_t beta2, acc_t rest2, acc_t weight_decay,       \
+      acc_t shrink, int maximize
+#define RATES {size, root, eps, beta1, rest1, beta2, rest2, weight_decay, shrink, maximize}
+
+// A parameter and what it moves by, before the second moment is known to be the largest.
+struct Moved {
+  acc_t p, m, v;
+};
+
+__device__ __forceinline__ Moved moments(acc_t p, acc_t g, acc_t m, acc_t v, const Rates& r) {
+  if (r.maximize) g = -g;
+  if (r.shrink != 1) p = p * r.shrink;
+  if (r.weight_decay != 0) g = g + p * r.weight_decay;
+  return Moved{p, m * r.beta1 + g * r.rest1, v * r.beta2 + g * g * r.rest2};
+}
+
+__device__ __forceinline__ acc_t step_down(const Moved& moved, acc_t v, const Rates& r) {
+  return moved.p - moved.m / (sqrt(v) / r.root + r.eps) * r.size;
+}
+
+extern "C" __global__ void adam_step(
+    scalar_t* __restrict__ p,        // [n]
+    const scalar_t* __restrict__ g,  // [n]
+    scalar_t* __restrict__ m,        // [n]
+    scalar_t* __restrict__ v,        // [n]
+    index_t n, RATES_PARAMETERS) {
+  const Rates r = RATES;
+  for (index_t i = first_index(); i < n; i += index_stride()) {
+    const Moved moved = moments(to_acc(p[i]), to_acc(g[i]), to_acc(m[i]), to_acc(v[i]), r);
+    m[i] = to_scalar(moved.m);
+    v[i] = to_scalar(moved.v);
+    p[i] = to_scalar(step_down(moved, moved.v, r));
+  }
+}
+
+extern "C" __global__ void adam_amsgrad_step(
+    scalar_t* __restrict__ p,        // [n]
+    const scalar_t* __restrict__ g,  // [n]
+    scalar_t* __restrict__ m,        // [n]
+    scalar_t* __restrict__ v,        // [n]
+    scalar_t* __restrict__ u,        // [n]
+    index_t n, RATES_PARAMETERS) {
+  const Rates r = RATES;
+  for (index_t i = first_index(); i < n; i += index_stride()) {
+    const Moved moved = moments(to_acc(p[i]), to_acc(g[i]), to_acc(m[i]), to_acc(v[i]), r);
+    const acc_t before = to_acc(u[i]);
+    const acc_t highest = before > moved.v || before != before ? before : moved.v;
+    m[i] = to_scalar(moved.m);
+    v[i] = to_scalar(moved.v);
+    u[i] = to_scalar(highest);
+    p[i] = to_scalar(step_down(moved, highest, r));
+  }
+}
