@@ -38,7 +38,7 @@ def philox(be: Backend, seed: int, offset: int, n: int) -> Any:
     xp = be.xp
     blocks = (n + 3) // 4
     words = xp.empty((blocks, 4), dtype=xp.uint32)
-    step = _CPU_BLOCKS if be.device.type == "cpu" else max(blocks, 1)
+    step = _CPU_BLOCKS if be.host_memory else max(blocks, 1)
     for start in range(0, blocks, step):
         end = min(start + step, blocks)
         for column, word in enumerate(_rounds(xp, seed, offset, xp.arange(start, end, dtype=xp.uint64))):

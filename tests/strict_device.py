@@ -140,6 +140,8 @@ class _Ufunc:
 class StrictBackend:
     """A backend named cuda:0 over :class:`StrictArray`."""
 
+    host_memory = False
+
     def __init__(self) -> None:
         like = __import__("cupy") if importlib.util.find_spec("cupy") else None
         self.device = Device("cuda")

@@ -6,6 +6,7 @@
 struct __half {
   uint16_t bits;
 };
+typedef __half half;
 
 static inline float __half2float(__half h) {
   const uint32_t sign = (uint32_t)(h.bits & 0x8000u) << 16;
@@ -49,3 +50,5 @@ static inline __half __float2half_rn(float f) {
   if (rest > half || (rest == half && (result & 1u))) ++result;  // may carry into the exponent: still right
   return {(uint16_t)(sign | result)};
 }
+
+static inline __half __float2half(float f) { return __float2half_rn(f); }

@@ -1,47 +1,245 @@
-// The CUDA vocabulary for a host compiler: enough to run barrier-free kernels, thread after thread, on the CPU.
+// CUDA's vocabulary for a host compiler. nnlab/cuda/host.py puts this header before a kernel file's text, writes
+// `extern __shared__ T name[]` as DYNAMIC_SHARED(T, name), and adds HOST_ENTRY(kernel) for each kernel.
 //
-//   #include "host/cuda_host.h"
-//   #include "dropout.cu"
-//   HOST_ENTRY(dropout_forward)
-//
-// defines `extern "C" void host_dropout_forward(grid, block, void** arguments)`, where arguments points at one value per
-// kernel parameter, as cuLaunchKernel takes them.
+// HOST_ENTRY(k) defines two functions of the library:
+//   host_k        starts the kernel; arguments points at one value per parameter, as cuLaunchKernel takes them
+//   host_k_types  writes what each parameter is: 'r' pointer to const, 'w' other pointer, else the bytes of the value
 #pragma once
+#include <math.h>
+
+#include <climits>
 #include <cstddef>
-#include <tuple>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
 #include <utility>
+
+#include "runtime.h"
 
 #define __global__
 #define __device__
-#define __forceinline__ inline
+#define __host__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __noinline__ __attribute__((noinline))
 #define __restrict__ __restrict
+#define __align__(bytes) alignas(bytes)
+#define __launch_bounds__(...)
+#define __shared__ static thread_local
+#define DYNAMIC_SHARED(type, name) type* const name = static_cast<type*>(nnlab::dynamic_shared())
 
-struct uint3_host {
-  unsigned x, y, z;
-};
-static thread_local uint3_host threadIdx, blockIdx, blockDim, gridDim;
+static constexpr int warpSize = 32;
+
+// -- vector types -------------------------------------------------------------------------------------------------------
+
+#define NNLAB_VECTOR2(name, type)                    \
+  struct alignas(2 * sizeof(type)) name {            \
+    type x, y;                                       \
+  };                                                 \
+  static inline name make_##name(type x, type y) { return {x, y}; }
+#define NNLAB_VECTOR4(name, type)                    \
+  struct alignas(sizeof(type) > 4 ? 16 : 4 * sizeof(type)) name { \
+    type x, y, z, w;                                 \
+  };                                                 \
+  static inline name make_##name(type x, type y, type z, type w) { return {x, y, z, w}; }
+NNLAB_VECTOR2(float2, float)
+NNLAB_VECTOR4(float4, float)
+NNLAB_VECTOR2(double2, double)
+NNLAB_VECTOR4(double4, double)
+NNLAB_VECTOR2(int2, int)
+NNLAB_VECTOR4(int4, int)
+NNLAB_VECTOR2(uint2, unsigned)
+NNLAB_VECTOR4(uint4, unsigned)
+
+// -- meetings of threads ------------------------------------------------------------------------------------------------
+
+#define NNLAB_HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
+
+static inline void __syncthreads(NNLAB_HERE) {
+  nnlab::meet({nnlab::Meeting::barrier, "__syncthreads", file, line, 0, 0, 0});
+}
+static inline int __syncthreads_and(int predicate, NNLAB_HERE) {
+  return (int)nnlab::meet({nnlab::Meeting::barrier_and, "__syncthreads_and", file, line, 0, predicate != 0, 0});
+}
+static inline int __syncthreads_or(int predicate, NNLAB_HERE) {
+  return (int)nnlab::meet({nnlab::Meeting::barrier_or, "__syncthreads_or", file, line, 0, predicate != 0, 0});
+}
+static inline int __syncthreads_count(int predicate, NNLAB_HERE) {
+  return (int)nnlab::meet({nnlab::Meeting::barrier_count, "__syncthreads_count", file, line, 0, predicate != 0, 0});
+}
+
+namespace nnlab {
+
+static inline uint64_t meet_warp(Meeting meeting, const char* name, unsigned mask, uint64_t value, unsigned source,
+                                 const char* file, int line) {
+  if (!(mask >> lane() & 1)) fail("%s (%s:%d) with mask 0x%08x, which leaves out this lane", name, file, line, mask);
+  return meet({meeting, name, file, line, mask, value, source});
+}
+
+template <class T>
+static inline T shuffle(const char* name, unsigned mask, T value, unsigned source, const char* file, int line) {
+  static_assert(sizeof(T) <= 8 && std::is_trivially_copyable<T>::value, "a shuffle passes on at most 8 bytes");
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(T));
+  bits = meet_warp(Meeting::shuffle, name, mask, bits, source, file, line);
+  std::memcpy(&value, &bits, sizeof(T));
+  return value;
+}
+
+}  // namespace nnlab
+
+static inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, NNLAB_HERE) {
+  nnlab::meet_warp(nnlab::Meeting::warp, "__syncwarp", mask, 0, 0, file, line);
+}
+static inline unsigned __ballot_sync(unsigned mask, int predicate, NNLAB_HERE) {
+  return (unsigned)nnlab::meet_warp(nnlab::Meeting::ballot, "__ballot_sync", mask, predicate != 0, 0, file, line);
+}
+static inline int __any_sync(unsigned mask, int predicate, NNLAB_HERE) {
+  return (int)nnlab::meet_warp(nnlab::Meeting::any, "__any_sync", mask, predicate != 0, 0, file, line);
+}
+static inline int __all_sync(unsigned mask, int predicate, NNLAB_HERE) {
+  return (int)nnlab::meet_warp(nnlab::Meeting::all, "__all_sync", mask, predicate != 0, 0, file, line);
+}
+// Lanes are grouped by width (a power of two); a lane whose partner lies outside its group reads its own value.
+template <class T>
+static inline T __shfl_sync(unsigned mask, T value, int source, int width = 32, NNLAB_HERE) {
+  const unsigned inside = (unsigned)width - 1;
+  return nnlab::shuffle("__shfl_sync", mask, value, (nnlab::lane() & ~inside) | ((unsigned)source & inside), file, line);
+}
+template <class T>
+static inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, NNLAB_HERE) {
+  const unsigned lane = nnlab::lane(), inside = (unsigned)width - 1;
+  return nnlab::shuffle("__shfl_up_sync", mask, value, (lane & inside) < delta ? lane : lane - delta, file, line);
+}
+template <class T>
+static inline T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, NNLAB_HERE) {
+  const unsigned lane = nnlab::lane(), inside = (unsigned)width - 1;
+  const bool out = (lane & inside) + delta > inside;
+  return nnlab::shuffle("__shfl_down_sync", mask, value, out ? lane : lane + delta, file, line);
+}
+template <class T>
+static inline T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, NNLAB_HERE) {
+  const unsigned lane = nnlab::lane(), other = lane ^ (unsigned)bits, last = lane | ((unsigned)width - 1);
+  return nnlab::shuffle("__shfl_xor_sync", mask, value, other > last ? lane : other, file, line);
+}
+
+// -- memory -------------------------------------------------------------------------------------------------------------
+
+template <class T>
+static inline T __ldg(const T* address) {
+  return *address;
+}
+static inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+static inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+// Atomics of integers; each returns the old value.
+namespace nnlab {
+template <class T, class F>
+static inline T atomically(T* address, F next) {
+  static_assert(std::is_integral<T>::value, "atomics are for integers: sums of floats would depend on the order");
+  T old = __atomic_load_n(address, __ATOMIC_RELAXED);
+  while (!__atomic_compare_exchange_n(address, &old, next(old), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+  return old;
+}
+template <class T>
+using Same = typename std::common_type<T>::type;  // not deduced: the value converts to the address' type
+}  // namespace nnlab
+
+#define NNLAB_ATOMIC(name, expression)                                                  \
+  template <class T>                                                                    \
+  static inline T name(T* address, nnlab::Same<T> value) {                              \
+    return nnlab::atomically(address, [value](T old) -> T { (void)old; return expression; }); \
+  }
+NNLAB_ATOMIC(atomicAdd, old + value)
+NNLAB_ATOMIC(atomicSub, old - value)
+NNLAB_ATOMIC(atomicMin, old < value ? old : value)
+NNLAB_ATOMIC(atomicMax, old > value ? old : value)
+NNLAB_ATOMIC(atomicAnd, old & value)
+NNLAB_ATOMIC(atomicOr, old | value)
+NNLAB_ATOMIC(atomicXor, old ^ value)
+NNLAB_ATOMIC(atomicExch, value)
+template <class T>
+static inline T atomicCAS(T* address, nnlab::Same<T> compare, nnlab::Same<T> value) {
+  return nnlab::atomically(address, [=](T old) -> T { return old == compare ? value : old; });
+}
+
+// -- arithmetic ---------------------------------------------------------------------------------------------------------
 
 static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)(((unsigned long long)a * b) >> 32); }
+static inline int __popc(unsigned a) { return __builtin_popcount(a); }
+static inline int __popcll(unsigned long long a) { return __builtin_popcountll(a); }
+static inline int __clz(int a) { return a == 0 ? 32 : __builtin_clz((unsigned)a); }
+static inline int __ffs(int a) { return __builtin_ffs(a); }
 
-template <class... P, std::size_t... I>
-static void host_call(void (*kernel)(P...), void** arguments, std::index_sequence<I...>) {
-  kernel(*static_cast<P*>(arguments[I])...);
+#define NNLAB_MIN_MAX(type)                                            \
+  static inline type min(type a, type b) { return b < a ? b : a; }     \
+  static inline type max(type a, type b) { return a < b ? b : a; }
+NNLAB_MIN_MAX(int)
+NNLAB_MIN_MAX(unsigned)
+NNLAB_MIN_MAX(long)
+NNLAB_MIN_MAX(unsigned long)
+NNLAB_MIN_MAX(long long)
+NNLAB_MIN_MAX(unsigned long long)
+static inline float min(float a, float b) { return fminf(a, b); }
+static inline float max(float a, float b) { return fmaxf(a, b); }
+static inline double min(double a, double b) { return fmin(a, b); }
+static inline double max(double a, double b) { return fmax(a, b); }
+
+static inline float rsqrtf(float a) { return 1.0f / sqrtf(a); }
+static inline double rsqrt(double a) { return 1.0 / sqrt(a); }
+// The C library declares functions of these names that it does not export.
+#define __expf expf
+#define __logf logf
+#define __powf powf
+static inline float __fdividef(float a, float b) { return a / b; }
+static inline float __saturatef(float a) { return a > 0.0f ? (a < 1.0f ? a : 1.0f) : 0.0f; }
+
+namespace nnlab {
+template <class To, class From>
+static inline To bits(From from) {
+  static_assert(sizeof(To) == sizeof(From), "same size");
+  To to;
+  std::memcpy(&to, &from, sizeof to);
+  return to;
 }
+}  // namespace nnlab
+static inline int __float_as_int(float a) { return nnlab::bits<int>(a); }
+static inline unsigned __float_as_uint(float a) { return nnlab::bits<unsigned>(a); }
+static inline float __int_as_float(int a) { return nnlab::bits<float>(a); }
+static inline float __uint_as_float(unsigned a) { return nnlab::bits<float>(a); }
 
-template <class... P>
-static void host_launch(void (*kernel)(P...), unsigned grid, unsigned block, void** arguments) {
-  gridDim = {grid, 1, 1};
-  blockDim = {block, 1, 1};
-  for (unsigned b = 0; b < grid; ++b) {
-    blockIdx = {b, 0, 0};
-    for (unsigned t = 0; t < block; ++t) {
-      threadIdx = {t, 0, 0};
-      host_call(kernel, arguments, std::index_sequence_for<P...>{});
-    }
-  }
-}
+// -- entry points -------------------------------------------------------------------------------------------------------
 
-#define HOST_ENTRY(kernel)                                                             \
-  extern "C" void host_##kernel(unsigned grid, unsigned block, void** arguments) {    \
-    host_launch(kernel, grid, block, arguments);                                       \
+namespace nnlab {
+
+template <auto kernel>
+struct Entry;
+
+template <class... P, void (*kernel)(P...)>
+struct Entry<kernel> {
+  template <std::size_t... I>
+  static void call(void** arguments, std::index_sequence<I...>) {
+    kernel(*static_cast<P*>(arguments[I])...);
   }
+  static void body(void** arguments) { call(arguments, std::index_sequence_for<P...>{}); }
+
+  template <class T>
+  static constexpr char type() {
+    if constexpr (std::is_pointer_v<T>) return std::is_const_v<std::remove_pointer_t<T>> ? 'r' : 'w';
+    return (char)sizeof(T);
+  }
+  static void types(char* out) {
+    for (char one : {type<P>()..., '\0'}) *out++ = one;
+  }
+};
+
+}  // namespace nnlab
+
+#define HOST_ENTRY(k)                                                                                                \
+  extern "C" NNLAB_API int host_##k(                                                    \
+      const uint32_t* grid, const uint32_t* block, uint64_t shared, int order, uint64_t seed, void** arguments,      \
+      char* message, uint64_t message_size) {                                                                        \
+    return nnlab::launch({#k, nnlab::Entry<k>::body, arguments, grid, block, shared, (nnlab::Order)order, seed,      \
+                          message, message_size});                                                                   \
+  }                                                                                                                  \
+  extern "C" NNLAB_API void host_##k##_types(char* out) { nnlab::Entry<k>::types(out); }

@@ -1,6 +1,7 @@
 """Devices, and the backend (array module and transfers) behind each.
 
-A device is named as in PyTorch: ``cpu``, ``cuda`` (the first card) or ``cuda:N``.
+A device is named as in PyTorch: ``cpu``, ``cuda`` (the first card) or ``cuda:N``; and ``emulated`` is the CPU running the
+GPU's kernels.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from nnlab.errors import DeviceError
 
 
 class Device:
-    """A place where arrays live: a type (``cpu`` or ``cuda``) and an index.
+    """A place where arrays live: a type (``cpu``, ``cuda`` or ``emulated``) and an index.
 
     >>> Device("cuda:1").index
     1
@@ -31,15 +32,15 @@ class Device:
         else:
             kind, _, tail = str(name).partition(":")
             if tail and not tail.isdecimal():
-                raise DeviceError(f"[device] must be 'cpu', 'cuda' or 'cuda:N', got {name!r}")
+                raise DeviceError(f"[device] must be 'cpu', 'cuda', 'cuda:N' or 'emulated', got {name!r}")
             number = int(tail) if tail else 0
-        if kind not in ("cpu", "cuda") or (kind == "cpu" and number != 0):
-            raise DeviceError(f"[device] must be 'cpu', 'cuda' or 'cuda:N', got {str(name)!r}")
+        if kind not in ("cpu", "cuda", "emulated") or (kind != "cuda" and number != 0):
+            raise DeviceError(f"[device] must be 'cpu', 'cuda', 'cuda:N' or 'emulated', got {str(name)!r}")
         self.type = kind
         self.index = number if index is None else index
 
     def __str__(self) -> str:
-        return self.type if self.type == "cpu" else f"{self.type}:{self.index}"
+        return self.type if self.type != "cuda" else f"{self.type}:{self.index}"
 
     def __repr__(self) -> str:
         return f"device({str(self)!r})"
@@ -57,16 +58,17 @@ class Backend(Protocol):
     """What every device module provides. Arrays are of the device's own array type."""
 
     device: Device
+    host_memory: bool  # arrays are NumPy arrays: NumPy's own functions, threads and scratch memory may be used
 
     @property
     def xp(self) -> Any:
         """The array module."""
 
     def asarray(self, host: np.ndarray) -> Any:
-        """A NumPy array as an array of this device (no copy on the CPU, a copy on a GPU)."""
+        """A NumPy array as an array of this device (no copy on the CPU, else a copy)."""
 
     def to_numpy(self, array: Any) -> np.ndarray:
-        """An array of this device as a NumPy array (no copy on the CPU, a synchronising copy from a GPU)."""
+        """An array of this device as a NumPy array (no copy on the CPU, else a synchronising copy)."""
 
     def is_array(self, value: Any) -> bool:
         """Whether a value is an array of this device's type."""
@@ -87,6 +89,13 @@ def _backend(kind: str, index: int) -> Backend:
         from nnlab.backend.cpu import CpuBackend
 
         return CpuBackend()
+    if kind == "emulated":
+        from nnlab.backend import emulated
+
+        reason = emulated.why_unusable()
+        if reason is not None:
+            raise DeviceError(f"[device] 'emulated' is not usable: {reason}")
+        return emulated.EmulatedBackend()
     from nnlab.backend import cuda
 
     reason = cuda.why_unusable()

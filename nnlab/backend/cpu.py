@@ -13,6 +13,8 @@ from nnlab.backend import Device
 class CpuBackend:
     """NumPy behind the :class:`nnlab.backend.Backend` interface; arrays are never copied on the way in or out."""
 
+    host_memory = True
+
     def __init__(self) -> None:
         self.device = Device("cpu")
         self.xp: Any = np

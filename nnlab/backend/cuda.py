@@ -192,6 +192,8 @@ class CudaBackend:
         DeviceError: there is no such card.
     """
 
+    host_memory = False
+
     def __init__(self, index: int) -> None:
         count = device_count()
         if index >= count:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _CHECKPOINT = typer.Option(
     ..., "--checkpoint", help="Run folder (its best weights), or RUN/best or RUN/last.", metavar="RUN"
 )
-_DEVICE = typer.Option("auto", help="auto, cpu, cuda or cuda:N.")
+_DEVICE = typer.Option("auto", help="auto, cpu, cuda, cuda:N or emulated.")
 
 
 def version(show: bool) -> None:

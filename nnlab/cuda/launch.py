@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from nnlab.backend import Backend
+from nnlab.cuda import host
 from nnlab.cuda.compiler import compile_unit
 from nnlab.errors import ArgumentError, DeviceError, DtypeError, ShapeError, complaint
 
@@ -115,12 +116,15 @@ def launch(be: Any, kernel: Kernel, *, threads: int, reach: int = 0, **arguments
 
 def run(be: Any, ready: Launch) -> None:
     """Start a checked launch."""
-    cubin = _cubin(ready.unit, be.arch, tuple(ready.macros.items()))
-    be.run_kernel(cubin, ready.name, ready.grid, ready.block, ready.arguments)
+    image = _image(ready.unit, be.arch, tuple(ready.macros.items()))
+    be.run_kernel(image, ready.name, ready.grid, ready.block, ready.arguments)
 
 
 @cache
-def _cubin(unit: str, arch: str, macros: tuple[tuple[str, str | int], ...]) -> Path:
+def _image(unit: str, arch: str, macros: tuple[tuple[str, str | int], ...]) -> Path:
+    """What the device loads: a cubin, or the shared library that the device ``emulated`` (architecture host) runs."""
+    if arch == "host":
+        return host.compile_unit(unit, macros=dict(macros))
     return compile_unit(unit, arch=arch, macros=dict(macros)).path
 
 

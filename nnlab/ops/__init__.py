@@ -8,7 +8,7 @@ from types import ModuleType
 
 from nnlab.backend import Backend
 
-# Operations that have hand-written kernels; all others run as array code on a GPU.
+# Operations that have hand-written kernels; all others run as array code.
 CUDA_KERNELS = frozenset({"adam", "avg_pool", "dropout", "local_response_norm", "max_pool", "relu", "sgd"})
 
 
@@ -19,4 +19,4 @@ def _load(package: str, name: str) -> ModuleType:
 
 def body(be: Backend, name: str) -> ModuleType:
     """The module that computes operation ``name`` on this device: ``_cuda`` if the table lists it, else ``_numpy``."""
-    return _load("_cuda" if be.device.type == "cuda" and name in CUDA_KERNELS else "_numpy", name)
+    return _load("_cuda" if be.device.type != "cpu" and name in CUDA_KERNELS else "_numpy", name)

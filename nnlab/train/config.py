@@ -103,7 +103,7 @@ class TrainConfig:
     lr_gamma: float = _option(
         0.1, "Factor of a drop, for 'step' and 'plateau'.", group="Optimizer", above=0.0, below=1.0
     )
-    device: str = _option("auto", "auto, cpu, cuda or cuda:N.", group="Running", extend=True)
+    device: str = _option("auto", "auto, cpu, cuda, cuda:N or emulated.", group="Running", extend=True)
     checkpoint_every: int = _option(
         500, "Steps between checkpoints inside an epoch; 0: only at its end.", group="Running", low=0, extend=True
     )

@@ -112,7 +112,7 @@ class Trainer:
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.checkpoint_every = checkpoint_every
         # On the CPU a look costs nothing; without a checkpoint there is nothing to go back to after a late one.
-        self.poll_every = 1 if self.out is None else poll_every or (1 if self.device.type == "cpu" else 20)
+        self.poll_every = 1 if self.out is None else poll_every or (20 if self.device.type == "cuda" else 1)
         self.strict = False
         self.callbacks = list(callbacks)
         limit = 3 if fast_dev_run else None

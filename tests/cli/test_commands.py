@@ -170,7 +170,7 @@ def test_gray_pictures_and_other_schedules(tmp_path: Path) -> None:
         (("train", "--resume", "--out", "nowhere"), "nowhere is not a run folder: it has no config.json"),
         (("eval", "--checkpoint", "nowhere"), "there is no run folder nowhere"),
         (("summary", "alexnett"), "unknown model 'alexnett'; did you mean alexnet"),
-        (("train", "--device", "tpu"), "must be 'cpu', 'cuda' or 'cuda:N', got 'tpu'"),
+        (("train", "--device", "tpu"), "must be 'cpu', 'cuda', 'cuda:N' or 'emulated', got 'tpu'"),
     ],
 )
 def test_errors_are_one_line(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from nnlab.cuda import sources
-from tests.cuda import host
+from nnlab.backend import get_backend
+from nnlab.cuda import host, sources
+
+EMULATED: Any = get_backend("emulated")
 
 PROBE = """
 extern "C" __global__ void widen(const scalar_t* x, acc_t* y, index_t n) {
@@ -22,18 +25,18 @@ ALL = np.arange(65536, dtype=np.uint16).view(np.float16)
 
 
 @pytest.fixture(scope="module")
-def library() -> ctypes.CDLL:
+def library() -> Path:
     types = (sources.folder() / "include" / "types.cuh").read_text().replace("#pragma once", "")
-    return host.compile_text(types + PROBE, {"DTYPE_FLOAT16": 1, "INDEX_BITS": 32})
+    return host.compile_text("probe", types + PROBE, macros={"DTYPE_FLOAT16": 1, "INDEX_BITS": 32})
 
 
-def test_every_half_widens_exactly(library: ctypes.CDLL) -> None:
+def test_every_half_widens_exactly(library: Path) -> None:
     wide = np.empty(ALL.size, np.float32)
-    host.call(library, "widen", 1, 1, [ALL, wide, np.int32(ALL.size)])
+    EMULATED.run_kernel(library, "widen", 1, 1, [ALL, wide, np.int32(ALL.size)])
     np.testing.assert_array_equal(wide, ALL.astype(np.float32))
 
 
-def test_rounds_to_nearest_even(library: ctypes.CDLL) -> None:
+def test_rounds_to_nearest_even(library: Path) -> None:
     """Every half, every midpoint between two, and the floats next to those; NaN; what overflows and underflows."""
     finite = np.sort(ALL[np.isfinite(ALL)]).astype(np.float32)
     middle = (finite[:-1] + finite[1:]) / 2
@@ -42,6 +45,6 @@ def test_rounds_to_nearest_even(library: ctypes.CDLL) -> None:
         + [np.array([65519.0, 65520.0, 65536.0, 1e30, np.inf, -np.inf, np.nan, 2.0**-25, 2.0**-26, 1e-40], np.float32)]
     )
     narrow = np.empty(x.size, np.float16)
-    host.call(library, "narrow", 1, 1, [x, narrow, np.int32(x.size)])
+    EMULATED.run_kernel(library, "narrow", 1, 1, [x, narrow, np.int32(x.size)])
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(narrow, x.astype(np.float16))

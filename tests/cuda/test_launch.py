@@ -158,10 +158,10 @@ def test_run_compiles_once_for_the_backends_architecture(monkeypatch: pytest.Mon
         return Compiled
 
     monkeypatch.setattr(launch, "compile_unit", compile_unit)
-    launch._cubin.cache_clear()
+    launch._image.cache_clear()
     ready = _prepare(threads=300)
     launch.run(Card(), ready)
     launch.run(Card(), ready)
-    launch._cubin.cache_clear()
+    launch._image.cache_clear()
     assert compiled == [("unit", "sm_90a")]
     assert calls == [("x.cubin", "unit_forward", 2, 256, ready.arguments)] * 2

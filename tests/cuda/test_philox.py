@@ -1,17 +1,17 @@
-"""kernels/include/philox.cuh, run on the host, against published vectors and against nnlab.random."""
+"""kernels/include/philox.cuh, run on the CPU, against published vectors and against nnlab.random."""
 
 from __future__ import annotations
 
-import ctypes
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from nnlab import random
 from nnlab.backend import get_backend
-from nnlab.cuda import sources
-from tests.cuda import host
+from nnlab.cuda import host, sources
 
 # Known-answer vectors of Random123 for philox4x32 with 10 rounds: counter, key, result.
 KNOWN = [
@@ -23,6 +23,8 @@ KNOWN = [
         [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
     ),
 ]
+
+EMULATED: Any = get_backend("emulated")
 
 PROBE = """
 #include "include/philox.cuh"
@@ -38,36 +40,36 @@ extern "C" __global__ void draw(uint64 seed, uint64 offset, uint64 block, uint32
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("probe")
     shutil.copytree(sources.folder() / "include", folder / "include")
     (folder / "probe.cu").write_text(PROBE)
-    return host.compile_text(sources.source("probe", folder), {"DTYPE_FLOAT32": 1, "INDEX_BITS": 32})
+    return host.compile_unit("probe", macros={"DTYPE_FLOAT32": 1, "INDEX_BITS": 32}, root=folder)
 
 
 @pytest.mark.parametrize(("counter", "key", "expected"), KNOWN)
-def test_published_vectors(library: ctypes.CDLL, counter: list[int], key: list[int], expected: list[int]) -> None:
+def test_published_vectors(library: Path, counter: list[int], key: list[int], expected: list[int]) -> None:
     out = np.zeros(4, np.uint32)
-    host.call(library, "probe", 1, 1, [np.array(counter, np.uint32), np.uint32(key[0]), np.uint32(key[1]), out])
+    EMULATED.run_kernel(library, "probe", 1, 1, [np.array(counter, np.uint32), np.uint32(key[0]), np.uint32(key[1]), out])
     assert out.tolist() == expected
 
 
 @pytest.mark.parametrize(
     ("seed", "offset"), [(0, 0), (1, 2), (2**32 - 1, 2**32), (2**32, 2**32 - 1), (2**64 - 1, 2**64 - 1), (12345, 7)]
 )
-def test_same_words_as_on_the_cpu(library: ctypes.CDLL, seed: int, offset: int) -> None:
+def test_same_words_as_on_the_cpu(library: Path, seed: int, offset: int) -> None:
     expected = random.philox(get_backend("cpu"), seed, offset, 43)
     drawn = np.zeros(44, np.uint32)
     for block in range(11):
         words = drawn[4 * block : 4 * block + 4]
-        host.call(library, "draw", 1, 1, [np.uint64(seed), np.uint64(offset), np.uint64(block), words])
+        EMULATED.run_kernel(library, "draw", 1, 1, [np.uint64(seed), np.uint64(offset), np.uint64(block), words])
     assert expected.dtype == np.uint32
     np.testing.assert_array_equal(drawn[:43], expected)
 
 
-def test_high_half_of_the_block_number_counts(library: ctypes.CDLL) -> None:
+def test_high_half_of_the_block_number_counts(library: Path) -> None:
     """Beyond 2**32 blocks the words do not repeat."""
     low, high = np.zeros(4, np.uint32), np.zeros(4, np.uint32)
-    host.call(library, "draw", 1, 1, [np.uint64(3), np.uint64(4), np.uint64(5), low])
-    host.call(library, "draw", 1, 1, [np.uint64(3), np.uint64(4), np.uint64(5 + 2**32), high])
+    EMULATED.run_kernel(library, "draw", 1, 1, [np.uint64(3), np.uint64(4), np.uint64(5), low])
+    EMULATED.run_kernel(library, "draw", 1, 1, [np.uint64(3), np.uint64(4), np.uint64(5 + 2**32), high])
     assert not np.array_equal(low, high)

@@ -33,7 +33,7 @@ def _blocks(be: Backend, images: int, rows: int, row_bytes: int, least: int = 0)
 
     There are at least 4 blocks if images or rows allow it; with ``least`` only images are cut for that.
     """
-    limit = max(least, CPU_BLOCK_BYTES if be.device.type == "cpu" else GPU_BLOCK_BYTES)
+    limit = max(least, CPU_BLOCK_BYTES if be.host_memory else GPU_BLOCK_BYTES)
     quarter = max(images * rows // 4, rows if least else 1)
     wanted = max(1, min(limit // max(row_bytes, 1), quarter))
     if wanted >= rows:

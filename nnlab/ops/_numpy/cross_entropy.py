@@ -19,7 +19,7 @@ def prepare(
     dtype = xp.result_type(dtype, xp.float32)
     used = target != ignore_index
     wrong = used & ((target < 0) | (target >= classes))
-    if be.device.type == "cpu" and wrong.any():
+    if be.host_memory and wrong.any():
         bad = int(target[wrong][0])
         raise ArgumentError(complaint(layer, "target", f"be class numbers in 0..{classes - 1}", bad))
     safe = xp.where(used & ~wrong, target, 0).astype(xp.int64)

@@ -103,7 +103,7 @@ def run(be: Backend, task: Callable[[int], None], count: int, work: int) -> None
             task(index)
 
     # BLAS takes one thread by itself for so small a product.
-    if be.xp is not np or work <= 1 << 16:
+    if not be.host_memory or work <= 1 << 16:
         for index in range(count):
             quietly(index)
         return
@@ -124,12 +124,12 @@ def cut(count: int, most: int) -> list[tuple[int, int]]:
 
 def plane_blocks(be: Backend, planes: int, plane_bytes: int) -> list[tuple[int, int]]:
     """Ranges of planes of about half a megabyte on the CPU, one range on a GPU."""
-    return cut(planes, planes if be.xp is not np else (1 << 19) // max(plane_bytes, 1))
+    return cut(planes, (1 << 19) // max(plane_bytes, 1) if be.host_memory else planes)
 
 
 def scratch(be: Backend, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
     """An uninitialised array. On the CPU its memory is kept, one buffer a thread and name, for the next caller."""
-    if be.xp is not np:
+    if not be.host_memory:
         return be.xp.empty(shape, dtype)
     size = prod(shape) * np.dtype(dtype).itemsize
     buffer = getattr(_local, name, None)

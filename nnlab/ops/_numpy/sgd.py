@@ -22,7 +22,7 @@ def pieces(be: Backend, arrays: list[Any]) -> Iterator[list[Any]]:
     if arrays[0].ndim == 0:  # arithmetic of NumPy turns these into scalars, which are no place for results
         arrays = [None if a is None else a.reshape(1) for a in arrays]
     written = [a for i, a in enumerate(arrays) if i != 1 and a is not None]
-    if be.xp is not np or arrays[0].size <= BLOCK or not all(a.flags.c_contiguous for a in written):
+    if not be.host_memory or arrays[0].size <= BLOCK or not all(a.flags.c_contiguous for a in written):
         yield arrays
         return
     flat = [None if a is None else a.reshape(-1) for a in arrays]

@@ -1,0 +1,55 @@
+// The host runtime's interface: what cuda_host.h and the kernels' entry points call. How it works: runtime.cpp.
+#pragma once
+#include <cstdint>
+
+#define NNLAB_API __attribute__((visibility("default")))
+
+struct uint3 {
+  unsigned x, y, z;
+};
+// One runtime serves all kernel libraries, so these few bytes may lie where they are reached without a call.
+extern __thread uint3 threadIdx NNLAB_API __attribute__((tls_model("initial-exec")));
+extern __thread uint3 blockIdx NNLAB_API __attribute__((tls_model("initial-exec")));
+extern __thread uint3 blockDim NNLAB_API __attribute__((tls_model("initial-exec")));
+extern __thread uint3 gridDim NNLAB_API __attribute__((tls_model("initial-exec")));
+
+namespace nnlab {
+
+constexpr unsigned kWarp = 32;
+
+enum class Meeting : uint8_t { barrier, barrier_and, barrier_or, barrier_count, warp, shuffle, ballot, any, all };
+
+// A place where a thread waits for others, and what it brings along.
+struct Call {
+  Meeting meeting;
+  const char* name;
+  const char* file;
+  int line;
+  uint32_t mask;    // lanes that must meet; barriers of the block: unused
+  uint64_t value;   // predicate, or the bits that a shuffle passes on
+  unsigned source;  // lane that a shuffle reads
+};
+
+NNLAB_API uint64_t meet(const Call& call);  // returns when the others have come, with this thread's result
+[[noreturn]] NNLAB_API void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));  // ends the launch
+NNLAB_API unsigned lane();
+NNLAB_API void* dynamic_shared();
+
+enum class Order : int { ascending, descending, shuffled };
+
+struct Launch {
+  const char* kernel;
+  void (*body)(void** arguments);  // one thread
+  void** arguments;
+  const uint32_t* grid;   // x, y, z
+  const uint32_t* block;  // x, y, z
+  uint64_t shared;        // bytes of dynamic shared memory
+  Order order;
+  uint64_t seed;
+  char* message;  // receives the error
+  uint64_t message_size;
+};
+
+NNLAB_API int launch(const Launch& launch);  // 0, or 1 with a message
+
+}  // namespace nnlab

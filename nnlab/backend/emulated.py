@@ -1,0 +1,251 @@
+"""The device ``emulated``: hand-written kernels run by the CPU, everything else as NumPy array code.
+
+A kernel file compiled by the host's C++ compiler (nnlab/cuda/host.py, kernels/host) is loaded as a shared library. For
+each launch the arrays are copied into memory of their own between red zones of poison, and what the kernel may write is
+copied back: a kernel that writes past an array damages nothing and is named.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnlab.backend import Device
+from nnlab.errors import ArgumentError, DeviceError, MissingExtraError, complaint
+
+POISON = 0xFF  # NaN in every floating type, -1 in every integer
+RED_ZONE = 4096  # bytes on either side of an array
+_ALIGNMENT = 256  # as cudaMalloc gives it
+_ORDERS = {"ascending": 0, "descending": 1}
+_SHUFFLED = 2
+
+
+class KernelError(DeviceError):
+    """A kernel did what it must not do; the message names kernel, block and thread, or the array it wrote past."""
+
+
+@cache
+def compiler() -> tuple[str, str]:
+    """The host's C++ compiler: its path and the first line of its version.
+
+    ``CXX``, else the first of c++, g++ and clang++ on the path.
+
+    Raises:
+        MissingExtraError: there is none.
+    """
+    named = os.environ.get("CXX")
+    names = [named] if named else ["c++", "g++", "clang++"]
+    for name in names:
+        path = shutil.which(name)
+        if path is not None:
+            done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+            return path, done.stdout.partition("\n")[0].strip()
+    raise MissingExtraError(
+        f"[emulated] no C++ compiler was found (looked for {', '.join(names)}); install one, e.g. g++, or name it in CXX"
+    )
+
+
+def why_unusable() -> str | None:
+    """Why kernels cannot run on this machine's CPU, None if they can."""
+    if os.name != "posix":
+        return "kernels run on the CPU on Linux and macOS only"
+    try:
+        compiler()
+    except MissingExtraError as error:
+        return str(error).removeprefix("[emulated] ")
+    return None
+
+
+class _PoisonedModule:
+    """NumPy, but memory that nobody has written holds poison."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(np, name)
+        setattr(self, name, value)
+        return value
+
+    @staticmethod
+    def empty(shape: Any, dtype: Any = float, order: Any = "C") -> np.ndarray:
+        return _poisoned(np.empty(shape, dtype, order))
+
+    @staticmethod
+    def empty_like(prototype: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None) -> Any:
+        return _poisoned(np.empty_like(prototype, dtype, order, subok, shape))
+
+
+def _poisoned(array: np.ndarray) -> np.ndarray:
+    if array.dtype == bool:
+        array.fill(True)
+    elif array.size:
+        flat = array.ravel(order="K")  # a view: the array is new and has no gaps
+        flat.view(np.uint8).fill(POISON)
+    return array
+
+
+class EmulatedBackend:
+    """The CPU as a device that runs kernels, behind the :class:`nnlab.backend.Backend` interface.
+
+    ``order`` says in which order threads of a block and blocks of a grid run: ``"ascending"``, ``"descending"`` or the
+    seed of a shuffle. A correct kernel gives the same bits in any order.
+    """
+
+    arch = "host"
+    host_memory = True
+
+    def __init__(self) -> None:
+        self.device = Device("emulated")
+        self.xp: Any = _PoisonedModule()
+        self.order: str | int = "ascending"
+
+    def asarray(self, host: np.ndarray) -> np.ndarray:
+        return host.copy(order="K")
+
+    def to_numpy(self, array: np.ndarray) -> np.ndarray:
+        return array.copy(order="K")
+
+    def is_array(self, value: Any) -> bool:
+        return isinstance(value, np.ndarray)
+
+    def from_dlpack(self, value: Any) -> np.ndarray:
+        return np.from_dlpack(value)
+
+    def synchronize(self) -> None:
+        return None
+
+    def quiet(self) -> AbstractContextManager[None]:
+        return np.errstate(all="ignore")
+
+    @contextmanager
+    def ordered(self, order: str | int) -> Iterator[None]:
+        """Launches inside the context run in this order; see the class."""
+        before, self.order = self.order, order
+        try:
+            yield
+        finally:
+            self.order = before
+
+    def run_kernel(
+        self,
+        library: Path,
+        name: str,
+        grid: int | tuple[int, ...],
+        block: int | tuple[int, ...],
+        arguments: Sequence[Any],
+        shared: int = 0,
+    ) -> None:
+        """Run a kernel of a compiled library to its end.
+
+        Args:
+            library: made by :func:`nnlab.cuda.host.compile_unit`.
+            name: of the kernel.
+            grid, block: up to three sizes, x first.
+            arguments: arrays (contiguous) and NumPy scalars in the kernel's order.
+            shared: bytes of dynamic shared memory.
+
+        Raises:
+            KernelError: threads did not meet at a barrier, a shuffle's mask was wrong, an array was overrun.
+            ArgumentError: the arguments are not those that the kernel declares.
+        """
+        entry, types = _entry(library, name, len(arguments))
+        places = _Arena([a for a in arguments if isinstance(a, np.ndarray)])
+        values: list[np.ndarray] = []
+        for position, (argument, kind) in enumerate(zip(arguments, types)):
+            pointer = isinstance(argument, np.ndarray)
+            size = 0 if pointer else argument.dtype.itemsize
+            if pointer != (kind in b"rw") or (not pointer and size != kind):
+                what = "an array" if kind in b"rw" else f"a scalar of {kind} bytes"
+                got = f"argument {position} = {type(argument).__name__}"
+                raise ArgumentError(complaint(name, f"argument {position}", f"be {what}", got))
+            values.append(np.array(places.address(argument), np.uint64) if pointer else np.array(argument))
+        pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
+        message = ctypes.create_string_buffer(1024)
+        order = _ORDERS[self.order] if isinstance(self.order, str) else _SHUFFLED
+        seed = 0 if isinstance(self.order, str) else self.order
+        failed = entry(_sizes(grid), _sizes(block), shared, order, seed, pointers, message, len(message))
+        if failed:
+            raise KernelError(message.value.decode())
+        places.check(name, arguments)
+        places.copy_back(a for a, kind in zip(arguments, types) if kind == ord("w"))
+
+
+@cache
+def _entry(library: Path, name: str, count: int) -> tuple[Any, bytes]:
+    """A kernel's entry point, and for each parameter ``r`` or ``w`` (pointers) or the size of the value."""
+    loaded = ctypes.CDLL(str(library))
+    entry = getattr(loaded, f"host_{name}", None)
+    if entry is None:
+        raise DeviceError(f"[{name}] there is no such kernel in {library.name}")
+    buffer = ctypes.create_string_buffer(256)
+    getattr(loaded, f"host_{name}_types")(buffer)
+    if len(buffer.value) != count:
+        raise ArgumentError(f"[{name}] takes {len(buffer.value)} arguments, got {count}")
+    u64 = ctypes.c_uint64
+    entry.argtypes = [ctypes.c_void_p] * 2 + [u64, ctypes.c_int, u64, ctypes.c_void_p, ctypes.c_char_p, u64]
+    entry.restype = ctypes.c_int
+    return entry, buffer.value
+
+
+def _sizes(of: int | tuple[int, ...]) -> Any:
+    sizes = of if isinstance(of, tuple) else (of,)
+    return (ctypes.c_uint32 * 3)(*sizes, *[1] * (3 - len(sizes)))
+
+
+class _Arena:
+    """Copies of arrays, each between two red zones. Arrays that share memory share it in the copy too."""
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        spans = sorted({(a.ctypes.data, a.ctypes.data + a.nbytes) for a in arrays if a.nbytes})
+        merged: list[list[int]] = []
+        for start, end in spans:
+            if merged and start < merged[-1][1]:
+                merged[-1][1] = max(merged[-1][1], end)
+            else:
+                merged.append([start, end])
+        self._spans: list[tuple[int, int, np.ndarray, int]] = []  # start, end, memory, where the copy starts in it
+        for start, end in merged:
+            memory = np.empty(end - start + 2 * RED_ZONE + _ALIGNMENT, np.uint8)
+            place = RED_ZONE - (memory.ctypes.data + RED_ZONE) % -_ALIGNMENT
+            memory[:place].fill(POISON)
+            ctypes.memmove(memory.ctypes.data + place, start, end - start)
+            memory[place + end - start :].fill(POISON)
+            self._spans.append((start, end, memory, place))
+        # An empty array's address: nothing there may be read or written.
+        self._nowhere = np.full(2 * RED_ZONE, POISON, np.uint8)
+
+    def address(self, array: np.ndarray) -> int:
+        """Where the copy of an array lies."""
+        for start, end, memory, place in self._spans:
+            if start <= array.ctypes.data < end and array.nbytes:
+                return memory.ctypes.data + place + array.ctypes.data - start
+        return self._nowhere.ctypes.data + RED_ZONE
+
+    def check(self, kernel: str, arguments: Sequence[Any]) -> None:
+        """Raise if a red zone was written."""
+        for start, end, memory, place in self._spans:
+            after = place + end - start
+            for side, zone in (("before", memory[:place]), ("past the end of", memory[after:])):
+                wrong = np.flatnonzero(zone != POISON)
+                if wrong.size:
+                    distance = place - int(wrong[-1]) if side == "before" else int(wrong[0])
+                    owners = [
+                        f"argument {i} (shape {a.shape}, {a.dtype})"
+                        for i, a in enumerate(arguments)
+                        if isinstance(a, np.ndarray) and start <= a.ctypes.data < end
+                    ]
+                    raise KernelError(f"[{kernel}] wrote {distance} bytes {side} {' / '.join(owners)}")
+        if (self._nowhere != POISON).any():
+            raise KernelError(f"[{kernel}] wrote to an empty array")
+
+    def copy_back(self, arrays: Iterator[np.ndarray]) -> None:
+        for array in arrays:
+            if array.nbytes:
+                ctypes.memmove(array.ctypes.data, self.address(array), array.nbytes)
