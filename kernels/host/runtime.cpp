@@ -344,13 +344,14 @@ class Machine {
     for (unsigned lane = 0; lane < lanes; ++lane) {
       const Thread& thread = threads_[base + lane];
       if (thread.state != Thread::waiting || of_block(*thread.call)) continue;
-      uint32_t here = 0, holds = 0;  // lanes of the mask that have come; those whose predicate holds
+      uint32_t here = 0, holds = 0;  // lanes of the mask, as far as there are such threads; those whose predicate holds
       bool complete = true;
       for (unsigned other = 0; other < lanes; ++other) {
         const Thread& partner = threads_[base + other];
-        if (!(thread.call->mask >> other & 1) || partner.state == Thread::finished) continue;
-        complete &= partner.state == Thread::waiting && partner.call->meeting == thread.call->meeting &&
-                    partner.call->mask == thread.call->mask;
+        if (!(thread.call->mask >> other & 1)) continue;
+        complete = partner.state == Thread::waiting && partner.call->meeting == thread.call->meeting &&
+                   partner.call->mask == thread.call->mask;
+        if (!complete) break;
         here |= 1u << other;
         holds |= static_cast<uint32_t>(partner.call->value != 0) << other;
       }
@@ -394,7 +395,7 @@ class Machine {
     const std::size_t start = block ? 0 : a / kWarp * kWarp;
     for (std::size_t b = start; b < count_ && (block || b < start + kWarp); ++b) {
       const Thread& other = threads_[b];
-      if (!block && (!(call.mask >> b % kWarp & 1) || other.state == Thread::finished)) continue;
+      if (!block && !(call.mask >> b % kWarp & 1)) continue;
       const uint3 who = other.index;
       if (other.state == Thread::finished) {
         report(a, "waits at %s (%s:%d), but thread (%u, %u, %u) has exited", call.name, call.file, call.line, who.x,

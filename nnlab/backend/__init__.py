@@ -1,7 +1,6 @@
 """Devices, and the backend (array module and transfers) behind each.
 
-A device is named as in PyTorch: ``cpu``, ``cuda`` (the first card) or ``cuda:N``; and ``emulated`` is the CPU running the
-GPU's kernels.
+A device is named as in PyTorch: ``cpu``, ``cuda`` (the first card) or ``cuda:N``; on ``emulated`` the CPU runs the kernels.
 """
 
 from __future__ import annotations

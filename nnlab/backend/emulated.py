@@ -49,9 +49,8 @@ def compiler() -> tuple[str, str]:
         if path is not None:
             done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
             return path, done.stdout.partition("\n")[0].strip()
-    raise MissingExtraError(
-        f"[emulated] no C++ compiler was found (looked for {', '.join(names)}); install one, e.g. g++, or name it in CXX"
-    )
+    looked = ", ".join(names)
+    raise MissingExtraError(f"[emulated] no C++ compiler was found (looked for {looked}); install g++, or set CXX")
 
 
 def why_unusable() -> str | None:
@@ -232,16 +231,15 @@ class _Arena:
         """Raise if a red zone was written."""
         for start, end, memory, place in self._spans:
             after = place + end - start
-            for side, zone in (("before", memory[:place]), ("past the end of", memory[after:])):
-                wrong = np.flatnonzero(zone != POISON)
-                if wrong.size:
-                    distance = place - int(wrong[-1]) if side == "before" else int(wrong[0])
-                    owners = [
-                        f"argument {i} (shape {a.shape}, {a.dtype})"
-                        for i, a in enumerate(arguments)
-                        if isinstance(a, np.ndarray) and start <= a.ctypes.data < end
-                    ]
-                    raise KernelError(f"[{kernel}] wrote {distance} bytes {side} {' / '.join(owners)}")
+            past = np.flatnonzero(memory[after:] != POISON) + end - start
+            wrong = np.concatenate([np.flatnonzero(memory[:place] != POISON) - place, past])
+            if wrong.size:
+                owners = [
+                    f"argument {i} (shape {a.shape}, {a.dtype}, {a.nbytes} bytes)"
+                    for i, a in enumerate(arguments)
+                    if isinstance(a, np.ndarray) and start <= a.ctypes.data < end
+                ]
+                raise KernelError(f"[{kernel}] wrote bytes {wrong[0]} to {wrong[-1]} of {' / '.join(owners)}")
         if (self._nowhere != POISON).any():
             raise KernelError(f"[{kernel}] wrote to an empty array")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import nnlab
 from nnlab import cache
-from nnlab.backend import cuda, resolve
+from nnlab.backend import cuda, emulated, resolve
 from nnlab.cuda import compiler, sources
 from nnlab.errors import MissingExtraError, NNLabError, optional_import
 
@@ -54,7 +54,7 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "default_device": str(device),
-        "devices": [_cpu(), *_cards()],
+        "devices": [_cpu(), *_cards(), _emulated()],
         "cuda": _cuda(),
         "kernels": _kernels(),
         "cache": {"folder": str(cache.folder()), "files": files, "bytes": size},
@@ -100,6 +100,14 @@ def _cpu() -> dict[str, Any]:
         "memory": _memory(),
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
     }
+
+
+def _emulated() -> dict[str, Any]:
+    why = emulated.why_unusable()
+    if why is not None:
+        return {"device": "emulated", "usable": False, "why": why}
+    program, version = emulated.compiler()
+    return {"device": "emulated", "usable": True, "name": f"kernels on the CPU, compiled by {program}: {version}"}
 
 
 def _cuda() -> dict[str, Any]:

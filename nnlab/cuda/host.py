@@ -18,7 +18,16 @@ from nnlab.cuda import sources
 from nnlab.cuda.compiler import CompileError
 
 # Products and sums are rounded one by one, as written. Kernels read arrays through vector types: no strict aliasing.
-FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-fvisibility=hidden", "-fPIC", "-pthread", "-shared")
+FLAGS = (
+    "-std=c++17",
+    "-O2",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    "-fvisibility=hidden",
+    "-fPIC",
+    "-pthread",
+    "-shared",
+)
 _WARNINGS = ("-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function")
 _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)')
 _DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\s*\(\s*\d+\s*\)\s*)?([\w:]+)\s+(\w+)\s*\[\s*\]\s*;")

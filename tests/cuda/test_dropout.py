@@ -14,6 +14,7 @@ from nnlab.errors import DtypeError
 from nnlab.ops._cuda import dropout as kernels
 from nnlab.ops._numpy import dropout as arrays
 from nnlab.random import philox
+
 CPU, EMULATED = get_backend("cpu"), get_backend("emulated")
 DTYPES = ["float32", "float64", "float16"]
 
@@ -85,7 +86,9 @@ def test_views_are_taken_in_logical_order() -> None:
     y, saved = kernels.forward(EMULATED, x=x.T, p=0.5, seed=3, offset=0)
     expected, _ = arrays.forward(CPU, x=np.ascontiguousarray(x.T), p=0.5, seed=3, offset=0)
     np.testing.assert_array_equal(y, expected)
-    np.testing.assert_array_equal(kernels.backward(EMULATED, dy=x.T, saved=saved), arrays.backward(CPU, dy=x.T, saved=saved))
+    np.testing.assert_array_equal(
+        kernels.backward(EMULATED, dy=x.T, saved=saved), arrays.backward(CPU, dy=x.T, saved=saved)
+    )
 
 
 def test_dropped_nan_and_infinity_become_zero() -> None:

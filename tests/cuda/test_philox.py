@@ -50,7 +50,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("counter", "key", "expected"), KNOWN)
 def test_published_vectors(library: Path, counter: list[int], key: list[int], expected: list[int]) -> None:
     out = np.zeros(4, np.uint32)
-    EMULATED.run_kernel(library, "probe", 1, 1, [np.array(counter, np.uint32), np.uint32(key[0]), np.uint32(key[1]), out])
+    EMULATED.run_kernel(
+        library, "probe", 1, 1, [np.array(counter, np.uint32), np.uint32(key[0]), np.uint32(key[1]), out]
+    )
     assert out.tolist() == expected
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from nnlab.backend import Backend
 
 BLOCK = 1 << 16

@@ -1,0 +1,152 @@
+"""The device ``emulated``: arrays of its own, kernels run on the CPU, the same training as on ``cpu``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import nnlab
+from nnlab.backend import emulated, get_backend, resolve
+from nnlab.cli.app import app
+from nnlab.cuda import launch
+from nnlab.errors import ArgumentError, DeviceError
+from nnlab.nn import functional as F
+from tests.autograd.test_operations import FUNCTIONS, IDS, operands
+from tests.test_device_code import train
+
+
+def test_the_name() -> None:
+    device = nnlab.device("emulated")
+    assert (device.type, str(device), repr(device)) == ("emulated", "emulated", "device('emulated')")
+    assert device != nnlab.device("cpu")
+    assert resolve("emulated") == ("emulated", "as asked")
+    with pytest.raises(DeviceError, match="'emulated:1'"):
+        nnlab.device("emulated:1")
+
+
+def test_transfers_copy_both_ways() -> None:
+    host = np.ones(3, np.float32)
+    there = nnlab.from_numpy(host).to("emulated")
+    host[0] = 5
+    assert there.tolist() == [1, 1, 1]
+    back = there.cpu()
+    there.mul_(3)
+    assert back.tolist() == [1, 1, 1]
+    assert repr(there) == "tensor([3., 3., 3.], device='emulated')"
+
+
+def test_transfers_carry_gradients() -> None:
+    x = nnlab.tensor([1.0, 2.0], requires_grad=True)
+    (x.to("emulated") * 3).sum().cpu().backward()
+    assert x.grad.device == "cpu"
+    assert x.grad.tolist() == [3, 3]
+
+
+def test_mixed_devices_are_named() -> None:
+    with pytest.raises(DeviceError, match=r"\[Add\].*cpu, emulated"):
+        nnlab.ones(2) + nnlab.ones(2, device="emulated")
+    with pytest.raises(DeviceError, match=r"the tensor is on emulated; use .cpu\(\).numpy\(\)"):
+        nnlab.ones(2, device="emulated").numpy()
+
+
+def test_memory_that_nobody_wrote_is_poisoned() -> None:
+    xp = get_backend("emulated").xp
+    for dtype in ("float16", "float32", "float64"):
+        assert np.isnan(xp.empty((2, 3), dtype)).all()
+        assert np.isnan(xp.empty_like(np.zeros((3, 2), dtype).T)).all()
+    assert (xp.empty(4, "int32") == -1).all()
+    assert xp.empty((2, 0)).shape == (2, 0)
+    assert xp.empty((), "float32").shape == ()
+
+
+def test_no_compiler_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulated, "why_unusable", lambda: "no C++ compiler was found")
+    nnlab.backend._backend.cache_clear()
+    try:
+        with pytest.raises(DeviceError, match=r"'emulated' is not usable: no C\+\+ compiler was found"):
+            get_backend("emulated")
+    finally:
+        nnlab.backend._backend.cache_clear()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=IDS)
+def test_operations(function: Any) -> None:
+    host = operands()
+    device = [t.detach().to("emulated").requires_grad_() for t in host]
+    y, z = function(nnlab, *host), function(nnlab, *device)
+    assert z.device == "emulated"
+    np.testing.assert_array_equal(y.detach().numpy(), z.detach().cpu().numpy())
+    y.sum().backward()
+    z.sum().backward()
+    for a, b in zip(host, device, strict=True):
+        assert (a.grad is None) == (b.grad is None)
+        if a.grad is not None:
+            np.testing.assert_array_equal(a.grad.numpy(), b.grad.cpu().numpy())
+
+
+def _started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    names: list[str] = []
+    run = launch.run
+
+    def note(be: Any, ready: launch.Launch) -> None:
+        names.append(ready.name)
+        run(be, ready)
+
+    monkeypatch.setattr(launch, "run", note)
+    return names
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", 3])
+def test_dropout_through_its_kernel(monkeypatch: pytest.MonkeyPatch, order: str | int) -> None:
+    started = _started(monkeypatch)
+    results = []
+    for device in ("cpu", "emulated"):
+        nnlab.manual_seed(4)
+        x = nnlab.ones(50, 7).to(device).requires_grad_()
+        be: Any = get_backend("emulated")
+        with be.ordered(order):
+            y = F.dropout(x, 0.3, training=True)
+            (y * y).sum().backward()
+        results.append((y.detach().cpu().numpy(), x.grad.cpu().numpy()))
+    assert started == ["dropout_forward", "dropout_backward"]
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+def test_the_same_training_as_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights and losses of a network with everything in it: the same bits, dropout by its kernel."""
+    started = _started(monkeypatch)
+    host_losses, host_weights = train("cpu")
+    assert started == []
+    losses, weights = train("emulated")
+    assert started == ["dropout_forward", "dropout_backward"] * 3
+    assert losses == host_losses
+    for name, value in weights.items():
+        np.testing.assert_array_equal(value, host_weights[name], err_msg=name)
+
+
+def test_a_wrong_target_is_named_as_on_the_cpu() -> None:
+    with pytest.raises(ArgumentError, match=r"'target' must be class numbers in 0..2, got 7"):
+        F.cross_entropy(nnlab.ones(1, 3, device="emulated"), nnlab.tensor([7]).to("emulated"))
+
+
+def test_train_on_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn (extra demo)")
+    started = _started(monkeypatch)
+    command = [
+        "train",
+        "--fast-dev-run",
+        "--device",
+        "emulated",
+        "--model",
+        "alexnet-small",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "dropout_forward" in started
