@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 import nnlab
@@ -14,6 +15,7 @@ from nnlab.backend import emulated, get_backend, resolve
 from nnlab.cli.app import app
 from nnlab.cuda import launch
 from nnlab.errors import ArgumentError, DeviceError
+from nnlab.models import lenet5, registry
 from nnlab.nn import functional as F
 from tests.autograd.test_operations import FUNCTIONS, IDS, operands
 from tests.test_device_code import train
@@ -135,18 +137,23 @@ def test_a_wrong_target_is_named_as_on_the_cpu() -> None:
 
 
 def test_train_on_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``nnlab train`` with LeNet and dropout: after the run the weights of both devices agree."""
     pytest.importorskip("sklearn", reason="the digits come with scikit-learn (extra demo)")
     started = _started(monkeypatch)
-    command = [
-        "train",
-        "--fast-dev-run",
-        "--device",
-        "emulated",
-        "--model",
-        "alexnet-small",
-        "--out",
-        str(tmp_path / "run"),
-    ]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    assert "dropout_forward" in started
+    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+
+    @registry.register(channels=1, size=28)
+    def lenet_dropout(**kwargs: Any) -> nnlab.nn.Module:
+        return nnlab.nn.Sequential(lenet5(**kwargs), nnlab.nn.Dropout(0.25))
+
+    weights = []
+    for device in ("cpu", "emulated"):
+        out = tmp_path / device
+        command = ["train", "--fast-dev-run", "--model", "lenet_dropout", "--device", device, "--out", str(out)]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+        weights.append(load_file(out / "last" / "weights.safetensors"))
+    assert set(started) == {"dropout_forward", "dropout_backward"}
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        np.testing.assert_allclose(weights[1][name], value, rtol=1e-5, atol=1e-6, err_msg=name)

@@ -1,6 +1,7 @@
 """Devices, and the backend (array module and transfers) behind each.
 
-A device is named as in PyTorch: ``cpu``, ``cuda`` (the first card) or ``cuda:N``; on ``emulated`` the CPU runs the kernels.
+A device is named as in PyTorch: ``cpu``, ``cuda`` (the first card) or ``cuda:N``; on ``emulated`` the CPU runs
+the GPU's kernels.
 """
 
 from __future__ import annotations
