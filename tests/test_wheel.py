@@ -88,7 +88,7 @@ def test_kernel_sources_are_inside(wheel: Path, root: Path) -> None:
     sources = {
         f"nnlab/kernels/{path.relative_to(root / 'kernels').as_posix()}"
         for path in (root / "kernels").rglob("*")
-        if path.suffix in (".cu", ".cuh", ".h")
+        if path.suffix in (".cu", ".cuh", ".h", ".cpp")
     }
     assert "nnlab/kernels/dropout.cu" in sources
     assert sources == inside
