@@ -8,6 +8,7 @@ copied back: a kernel that writes past an array damages nothing and is named.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ RED_ZONE = 4096  # bytes on either side of an array
 _ALIGNMENT = 256  # as cudaMalloc gives it
 _ORDERS = {"ascending": 0, "descending": 1}
 _SHUFFLED = 2
+_MAX_THREADS = 1024  # of a block, on every card
 
 
 class KernelError(DeviceError):
@@ -126,6 +128,8 @@ class EmulatedBackend:
     @contextmanager
     def ordered(self, order: str | int) -> Iterator[None]:
         """Launches inside the context run in this order; see the class."""
+        if not (order in _ORDERS if isinstance(order, str) else 0 <= order < 2**64):
+            raise ArgumentError(complaint("emulated", "order", "be 'ascending', 'descending' or a seed", order))
         before, self.order = self.order, order
         try:
             yield
@@ -152,8 +156,10 @@ class EmulatedBackend:
 
         Raises:
             KernelError: threads did not meet at a barrier, a shuffle's mask was wrong, an array was overrun.
-            ArgumentError: the arguments are not those that the kernel declares.
+            ArgumentError: the arguments are not those that the kernel declares, or a block has more than 1024 threads.
         """
+        if not 0 < math.prod(_sizes(block)) <= _MAX_THREADS:
+            raise ArgumentError(complaint(name, "block", f"have 1..{_MAX_THREADS} threads", block))
         entry, types = _entry(library, name, len(arguments))
         places = _Arena([a for a in arguments if isinstance(a, np.ndarray)])
         values: list[np.ndarray] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,29 @@ def test_an_empty_array_has_no_memory(build: Any) -> None:
 def test_arguments_of_another_type_are_refused(build: Any, arguments: list[Any]) -> None:
     with pytest.raises(ArgumentError, match=r"\[typed\]"):
         BE.run_kernel(build(WRONG), "typed", 1, 1, arguments)
+
+
+def test_what_no_card_takes_is_refused(build: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"\[places\] 'block' must have 1..1024 threads, got \(32, 33\)"):
+        BE.run_kernel(build(BLOCKS), "places", 1, (32, 33), [np.zeros(1056, np.int32)])
+    wanted = "'order' must be 'ascending', 'descending' or a seed, got 'sideways'"
+    with pytest.raises(ArgumentError, match=wanted), BE.ordered("sideways"):
+        pass
+
+
+def test_launches_from_several_host_threads(build: Any) -> None:
+    library = build(SGEMM)
+    expected, _ = _sgemm(library, 33, 20, 50)
+    with ThreadPoolExecutor(4) as pool:
+        for c, _ in pool.map(lambda _: _sgemm(library, 33, 20, 50), range(40)):
+            np.testing.assert_array_equal(c, expected)
+
+
+def test_a_launch_after_an_error_is_right(build: Any) -> None:
+    for _ in range(3):
+        _fails(build(WRONG), "exits_early", 70, [np.int32(66)])
+        c, expected = _sgemm(build(SGEMM), 20, 20, 20)
+        np.testing.assert_allclose(c, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_kernel_that_does_not_exist(build: Any) -> None:
