@@ -17,8 +17,11 @@ from nnlab.cuda import launch
 from nnlab.errors import ArgumentError, DeviceError
 from nnlab.models import lenet5, registry
 from nnlab.nn import functional as F
+from tests import emulator
 from tests.autograd.test_operations import FUNCTIONS, IDS, operands
 from tests.test_device_code import train
+
+emulator.backend()
 
 
 def test_the_name() -> None:

@@ -14,8 +14,9 @@ from nnlab.errors import DtypeError
 from nnlab.ops._cuda import dropout as kernels
 from nnlab.ops._numpy import dropout as arrays
 from nnlab.random import philox
+from tests import emulator
 
-CPU, EMULATED = get_backend("cpu"), get_backend("emulated")
+CPU, EMULATED = get_backend("cpu"), emulator.backend()
 DTYPES = ["float32", "float64", "float16"]
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from nnlab.backend import get_backend
 from nnlab.cuda import host, sources
+from tests import emulator
 
-EMULATED: Any = get_backend("emulated")
+EMULATED = emulator.backend()
 
 PROBE = """
 extern "C" __global__ void widen(const scalar_t* x, acc_t* y, index_t n) {

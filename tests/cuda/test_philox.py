@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from nnlab import random
 from nnlab.backend import get_backend
 from nnlab.cuda import host, sources
+from tests import emulator
 
 # Known-answer vectors of Random123 for philox4x32 with 10 rounds: counter, key, result.
 KNOWN = [
@@ -24,7 +24,7 @@ KNOWN = [
     ),
 ]
 
-EMULATED: Any = get_backend("emulated")
+EMULATED = emulator.backend()
 
 PROBE = """
 #include "include/philox.cuh"

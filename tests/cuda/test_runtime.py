@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnlab.backend import emulated, get_backend
+from nnlab.backend import emulated
 from nnlab.backend.emulated import KernelError
 from nnlab.cuda import host
 from nnlab.cuda.compiler import CompileError
 from nnlab.errors import ArgumentError, DeviceError, MissingExtraError
+from tests import emulator
 
-BE: Any = get_backend("emulated")
+BE = emulator.backend()
 ORDERS = ["ascending", "descending", 1, 2]
 
 SGEMM = """
