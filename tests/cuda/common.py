@@ -1,11 +1,9 @@
-"""What the tests of kernels share: every launch runs on the host, whole or as a broken copy of the sources."""
+"""What the tests of kernels share: launches on the device emulated, whole or from a broken copy of the sources."""
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +11,9 @@ import pytest
 from nnlab.backend import get_backend
 from nnlab.cuda import launch, sources
 from nnlab.testing import tolerance
-from tests.cuda import host
+from tests import emulator
 
-CPU = get_backend("cpu")
+CPU, EMULATED = get_backend("cpu"), emulator.backend()
 DTYPES = ["float32", "float64", "float16"]
 
 
@@ -26,11 +24,8 @@ def break_sources(monkeypatch: pytest.MonkeyPatch, folder: Path, file: str, old:
     assert text.count(old) == 1, old
     (root / file).write_text(text.replace(old, new))
 
-    def run_mutant(be: Any, ready: launch.Launch) -> None:
-        library: ctypes.CDLL = host.compile_text(sources.source(ready.unit, root), ready.macros)
-        host.call(library, ready.name, ready.grid, ready.block, ready.arguments)
-
-    monkeypatch.setattr(launch, "run", run_mutant)
+    monkeypatch.setattr(sources, "folder", lambda: root)
+    monkeypatch.setattr(launch, "_image", launch._image.__wrapped__)
 
 
 def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,20 +12,11 @@ import pytest
 from nnlab.cuda import launch
 from nnlab.ops._cuda import adam as kernels
 from nnlab.ops._numpy import adam as arrays
-from tests.cuda import host
-from tests.cuda.common import CPU, DTYPES, break_sources, near, small_grid
+from tests.cuda.common import CPU, DTYPES, EMULATED, break_sources, near, small_grid
 from tests.ops.common import rng, scattered
 
 SHAPES = [(), (0, 2), (3, 5), (300,)]
 STATE = ("params", "exp_avgs", "exp_avg_sqs", "max_exp_avg_sqs")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _host() -> Any:
-    """What passes the launch gate runs on the host."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "run", host.run)
-        yield
 
 
 def formula(p: Any, g: Any, m: Any, v: Any, u: Any, o: dict[str, Any]) -> list[Any]:
@@ -55,7 +46,7 @@ def check(dtype: str, o: dict[str, Any], amsgrad: bool) -> None:
         start["max_exp_avg_sqs"] = None
     mine, peer = ({k: v and [a.copy() for a in v] for k, v in start.items()} for _ in range(2))
     mine["params"][2] = np.array(start["params"][2].T, order="C").T  # a view: overwritten in place all the same
-    kernels.step(CPU, grads=grads, **mine, **o)
+    kernels.step(EMULATED, grads=grads, **mine, **o)
     arrays.step(CPU, grads=grads, **peer, **o)
     for i, grad in enumerate(grads):
         p, m, v, u = (start[name] and start[name][i].astype(np.float64) for name in STATE)
@@ -80,7 +71,7 @@ def _one(p: float, u: float | None, decay: float = 0.0) -> list[np.ndarray]:
     """State of one element after a step with gradient 1 from m = v = 0."""
     state = [np.array([value], np.float32) for value in (p, 0.0, 0.0, 0.0 if u is None else u)]
     kernels.step(
-        CPU, params=state[:1], grads=[np.ones(1, np.float32)], exp_avgs=state[1:2], exp_avg_sqs=state[2:3],
+        EMULATED, params=state[:1], grads=[np.ones(1, np.float32)], exp_avgs=state[1:2], exp_avg_sqs=state[2:3],
         max_exp_avg_sqs=None if u is None else state[3:], t=1, lr=0.5, beta1=0.9, beta2=0.99, eps=0.0,
         weight_decay=decay, decoupled=False, maximize=False,
     )  # fmt: skip

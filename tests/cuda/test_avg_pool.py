@@ -16,8 +16,7 @@ from nnlab.cuda import launch
 from nnlab.geometry import PoolGeometry, pool_geometry
 from nnlab.ops._cuda import avg_pool as kernels
 from nnlab.ops._numpy import avg_pool as arrays
-from tests.cuda import host
-from tests.cuda.common import CPU, DTYPES, break_sources, near, small_grid
+from tests.cuda.common import CPU, DTYPES, EMULATED, break_sources, near, small_grid
 from tests.ops.common import rng, scattered
 from tests.oracles import pool as oracle
 
@@ -26,35 +25,27 @@ KERNELS = {1: [(1,), (3,), (4,)], 2: [(1, 2), (2, 2), (3, 3)], 3: [(2, 2, 2), (3
 OPTIONS = list(product((None, 1, 2, 3), (0, 1), (False, True), ((False, None), (True, None), (True, 5), (False, -2))))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _host() -> Any:
-    """What passes the launch gate runs on the host."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "run", host.run)
-        yield
-
-
 def check(x: np.ndarray, geometry: PoolGeometry, include_pad: bool, override: int | None) -> None:
     g, wide, dtype = geometry, x.astype(np.float64), x.dtype
     options: dict[str, Any] = {"geometry": g, "count_include_pad": include_pad, "divisor_override": override}
-    y = kernels.forward(CPU, x=x, **options)
+    y = kernels.forward(EMULATED, x=x, **options)
     np.testing.assert_array_equal(y, arrays.forward(CPU, x=x, **options), str(options), strict=True)
     window = (g.kernel, g.stride, g.pad_low, include_pad, override)
     near(y, oracle.avg_pool(wide, g.out_size, *window), prod(g.kernel), str(options))
     dy = scattered(rng(71, y.size).standard_normal(y.shape).astype(dtype))
-    dx = kernels.backward(CPU, dy=dy, **options)
+    dx = kernels.backward(EMULATED, dy=dy, **options)
     np.testing.assert_array_equal(dx, arrays.backward(CPU, dy=dy, **options), str(options), strict=True)
     near(dx, oracle.avg_pool_grad(dy.astype(np.float64), g.in_size, *window), prod(g.kernel), str(options))
 
 
 def check_adaptive(shape: tuple[int, ...], out: tuple[int, ...], dtype: str) -> None:
     x = scattered(rng(72).standard_normal(shape).astype(dtype))
-    y = kernels.adaptive_forward(CPU, x=x, out=out)
+    y = kernels.adaptive_forward(EMULATED, x=x, out=out)
     assert y.dtype == x.dtype
     terms = prod(shape[2:])
     near(y, oracle.adaptive_avg(x.astype(np.float64), out), terms, str((shape, out)))
     dy = scattered(rng(73).standard_normal(y.shape).astype(dtype))
-    dx = kernels.adaptive_backward(CPU, dy=dy, size=shape[2:])
+    dx = kernels.adaptive_backward(EMULATED, dy=dy, size=shape[2:])
     assert dx.dtype == dy.dtype
     near(dx, oracle.adaptive_avg_grad(dy.astype(np.float64), shape[2:]), prod(out), str((shape, out)))
 
@@ -105,21 +96,21 @@ def test_adaptive_drawn_shapes(per_dimension: Any, images: int, dtype: str) -> N
 def test_not_a_number_stays_in_its_windows() -> None:
     x = np.ones((1, 1, 6))
     x[0, 0, 4] = np.nan
-    np.testing.assert_array_equal(kernels.adaptive_forward(CPU, x=x, out=(3,)), [[[1, 1, np.nan]]])
+    np.testing.assert_array_equal(kernels.adaptive_forward(EMULATED, x=x, out=(3,)), [[[1, 1, np.nan]]])
     options: dict[str, Any] = {"count_include_pad": True, "divisor_override": None}
     geometry = pool_geometry(x.shape, 2)
-    np.testing.assert_array_equal(kernels.forward(CPU, x=x, geometry=geometry, **options), [[[1, 1, np.nan]]])
+    np.testing.assert_array_equal(kernels.forward(EMULATED, x=x, geometry=geometry, **options), [[[1, 1, np.nan]]])
     dy = np.array([[[np.inf, 1, np.nan]]])
     want = [[[np.inf, np.inf, 0.5, 0.5, np.nan, np.nan]]]
-    np.testing.assert_array_equal(kernels.backward(CPU, dy=dy, geometry=geometry, **options), want)
-    np.testing.assert_array_equal(kernels.adaptive_backward(CPU, dy=dy, size=(6,)), want)
+    np.testing.assert_array_equal(kernels.backward(EMULATED, dy=dy, geometry=geometry, **options), want)
+    np.testing.assert_array_equal(kernels.adaptive_backward(EMULATED, dy=dy, size=(6,)), want)
 
 
 def test_half_adds_up_in_float32() -> None:
     x = np.full((1, 1, 64, 64), 1 + 2**-10, np.float16)
     options: dict[str, Any] = {"count_include_pad": True, "divisor_override": None}
-    assert (kernels.forward(CPU, x=x, geometry=pool_geometry(x.shape, 64), **options) == x[0, 0, 0, 0]).all()
-    assert (kernels.adaptive_forward(CPU, x=x, out=(1, 1)) == x[0, 0, 0, 0]).all()
+    assert (kernels.forward(EMULATED, x=x, geometry=pool_geometry(x.shape, 64), **options) == x[0, 0, 0, 0]).all()
+    assert (kernels.adaptive_forward(EMULATED, x=x, out=(1, 1)) == x[0, 0, 0, 0]).all()
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -134,9 +125,9 @@ def test_grid_stride_and_64_bit_indices(monkeypatch: pytest.MonkeyPatch, wide: b
 
 def test_adaptive_sizes_whose_product_32_bits_do_not_hold() -> None:
     x = rng(77).standard_normal((1, 1, 50_001)).astype(np.float32)
-    y = kernels.adaptive_forward(CPU, x=x, out=(50_000,))
+    y = kernels.adaptive_forward(EMULATED, x=x, out=(50_000,))
     np.testing.assert_array_equal(y, (x[..., :-1] + x[..., 1:]) / 2)
-    dx = kernels.adaptive_backward(CPU, dy=x[..., 1:], size=(50_001,))
+    dx = kernels.adaptive_backward(EMULATED, dy=x[..., 1:], size=(50_001,))
     halves = x[..., 1:] / 2
     np.testing.assert_array_equal(
         dx, np.pad(halves, ((0, 0), (0, 0), (0, 1))) + np.pad(halves, ((0, 0), (0, 0), (1, 0)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,21 +13,12 @@ from hypothesis import strategies as st
 from nnlab.cuda import launch
 from nnlab.ops._cuda import local_response_norm as kernels
 from nnlab.ops._numpy import local_response_norm as arrays
-from tests.cuda import host
-from tests.cuda.common import CPU, DTYPES, break_sources, near, small_grid
+from tests.cuda.common import CPU, DTYPES, EMULATED, break_sources, near, small_grid
 from tests.ops.common import rng, scattered
 from tests.oracles import norm as oracle
 
 OPTIONS = list(product((1, 2, 3, 5, 9, 10**20), (0.5, 1e-4), (0.75, 2.0), (1.0, 2.0)))
 SHAPES = [(2, 6, 4), (2, 1, 3), (1, 4, 2, 3), (2, 7, 2, 1, 2), (0, 3, 2), (3, 5)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _host() -> Any:
-    """What passes the launch gate runs on the host."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "run", host.run)
-        yield
 
 
 def rows(x: np.ndarray) -> np.ndarray:
@@ -39,13 +29,13 @@ def rows(x: np.ndarray) -> np.ndarray:
 def check(shape: tuple[int, ...], size: int, alpha: float, beta: float, k: float, dtype: str) -> None:
     x, dy = (scattered(rng(61, number).standard_normal(shape).astype(dtype)) for number in range(2))
     name = str((shape, size, alpha, beta, k))
-    y, s = kernels.forward(CPU, x=x, size=size, alpha=alpha, beta=beta, k=k)
+    y, s = kernels.forward(EMULATED, x=x, size=size, alpha=alpha, beta=beta, k=k)
     expected_y, expected_s = arrays.forward(CPU, x=x, size=size, alpha=alpha, beta=beta, k=k)
     np.testing.assert_array_equal(s, expected_s, name, strict=True)
     assert (y.shape, y.dtype) == (expected_y.shape, expected_y.dtype)
     terms = min(size, shape[1]) + 2
     near(rows(y).astype(dtype), oracle.local_response_norm(rows(x), size, alpha, beta, k), terms, name)
-    dx = kernels.backward(CPU, dy=dy, x=x, s=s, size=size, alpha=alpha, beta=beta)
+    dx = kernels.backward(EMULATED, dy=dy, x=x, s=s, size=size, alpha=alpha, beta=beta)
     want = oracle.local_response_norm_grad(rows(x), rows(dy), size, alpha, beta, k)
     assert dx.shape == shape
     near(rows(dx).astype(dtype), want, 2 * terms, name)
@@ -76,7 +66,7 @@ def test_drawn_shapes(shape: tuple[int, ...], size: int, numbers: tuple[float, f
 def test_channel_sum(dtype: str) -> None:
     x = scattered(rng(62).standard_normal((2, 6, 3)).astype(dtype))
     for below, above in product((0, 1, 2, 5, 9), repeat=2):
-        y = kernels.channel_sum(CPU, x=x, below=below, above=above)
+        y = kernels.channel_sum(EMULATED, x=x, below=below, above=above)
         want = np.zeros(x.shape)
         for c in range(6):
             want[:, c] = x[:, max(0, c - below) : c + above + 1].astype(np.float64).sum(axis=1)
@@ -88,7 +78,7 @@ def test_channel_sum(dtype: str) -> None:
 def test_half_is_computed_in_float32() -> None:
     """300 squared does not fit float16."""
     x = np.full((1, 3, 2), 300, np.float16)
-    y, s = kernels.forward(CPU, x=x, size=3, alpha=1.0, beta=0.5, k=1.0)
+    y, s = kernels.forward(EMULATED, x=x, size=3, alpha=1.0, beta=0.5, k=1.0)
     assert s.dtype == np.float32
     want = oracle.local_response_norm(x.astype(np.float64), 3, 1.0, 0.5, 1.0)
     near(y, want, 3)
@@ -97,7 +87,7 @@ def test_half_is_computed_in_float32() -> None:
 def test_not_a_number_stays_in_its_windows() -> None:
     x = np.ones((1, 6, 1), np.float32)
     x[0, 3] = np.nan
-    y, _ = kernels.forward(CPU, x=x, size=2, alpha=1.0, beta=0.75, k=1.0)
+    y, _ = kernels.forward(EMULATED, x=x, size=2, alpha=1.0, beta=0.75, k=1.0)
     np.testing.assert_array_equal(np.isnan(y).ravel(), [False, False, False, True, True, False])
 
 

@@ -17,21 +17,12 @@ from nnlab.errors import ArgumentError, DtypeError
 from nnlab.geometry import PoolGeometry, pool_geometry
 from nnlab.ops._cuda import max_pool as kernels
 from nnlab.ops._numpy import max_pool as arrays
-from tests.cuda import host
-from tests.cuda.common import CPU, DTYPES, break_sources, near, small_grid
+from tests.cuda.common import CPU, DTYPES, EMULATED, break_sources, near, small_grid
 from tests.ops.common import rng, scattered
 from tests.oracles import pool as oracle
 
 SIZES = {1: (9,), 2: (6, 7), 3: (4, 5, 4)}
 KERNELS = {1: [(1,), (3,), (4,)], 2: [(1, 2), (2, 2), (3, 3)], 3: [(2, 2, 2), (3, 1, 2)]}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _host() -> Any:
-    """What passes the launch gate runs on the host."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "run", host.run)
-        yield
 
 
 def problems(dims: int) -> list[tuple[Any, ...]]:
@@ -55,16 +46,16 @@ def values(random: np.random.Generator, shape: tuple[int, ...], dtype: str) -> n
 def check(x: np.ndarray, geometry: PoolGeometry, dtype: str, name: str = "") -> None:
     """All passes of one problem: bit for bit as the array code, and the loops' result."""
     g = geometry
-    y, index = kernels.forward(CPU, x=x, geometry=g)
+    y, index = kernels.forward(EMULATED, x=x, geometry=g)
     want_y, want_index = arrays.forward(CPU, x=x, geometry=g)
     np.testing.assert_array_equal(y, want_y, name, strict=True)
     np.testing.assert_array_equal(index, want_index, name, strict=True)
     z, where = oracle.max_pool(x.astype(np.float64), g.out_size, g.kernel, g.stride, g.pad_low, g.dilation)
     np.testing.assert_array_equal(y, z, name)
-    np.testing.assert_array_equal(kernels.positions(CPU, index=index, geometry=g), where, name)
-    np.testing.assert_array_equal(kernels.gather(CPU, x=x, index=index, geometry=g), z, name)
+    np.testing.assert_array_equal(kernels.positions(EMULATED, index=index, geometry=g), where, name)
+    np.testing.assert_array_equal(kernels.gather(EMULATED, x=x, index=index, geometry=g), z, name)
     dy = scattered(rng(41, y.size).standard_normal(y.shape).astype(dtype))
-    dx = kernels.scatter(CPU, dy=dy, index=index, geometry=g)
+    dx = kernels.scatter(EMULATED, dy=dy, index=index, geometry=g)
     assert dx.dtype == dy.dtype
     near(dx, oracle.scatter(dy.astype(np.float64), where, g.in_size), prod(g.kernel), name)
     if dtype != "float16":  # the array code adds up in half there
@@ -113,15 +104,15 @@ def test_gather_of_any_tap(kernel: tuple[int, int], dtype: str) -> None:
     geometry = pool_geometry(x.shape, kernel, 2, 1, ceil_mode=True)
     index = rng(46).integers(0, prod(kernel), geometry.y_shape).astype(arrays.index_dtype(geometry))
     want = arrays.gather(CPU, x=x, index=index, geometry=geometry)
-    np.testing.assert_array_equal(kernels.gather(CPU, x=x, index=index, geometry=geometry), want, strict=True)
+    np.testing.assert_array_equal(kernels.gather(EMULATED, x=x, index=index, geometry=geometry), want, strict=True)
     assert (want == 0).any()
 
 
 def test_infinite_gradients_stay_at_the_maximum() -> None:
     x = np.array([[[1, 2, 3, 4]]], np.float32)
     geometry = pool_geometry(x.shape, 2, 1)
-    _, index = kernels.forward(CPU, x=x, geometry=geometry)
-    dx = kernels.scatter(CPU, dy=np.array([[[np.inf, 1, np.nan]]], np.float32), index=index, geometry=geometry)
+    _, index = kernels.forward(EMULATED, x=x, geometry=geometry)
+    dx = kernels.scatter(EMULATED, dy=np.array([[[np.inf, 1, np.nan]]], np.float32), index=index, geometry=geometry)
     np.testing.assert_array_equal(dx, [[[0, np.inf, 1, np.nan]]])
 
 
@@ -130,8 +121,8 @@ def test_half_adds_up_in_float32() -> None:
     x = np.zeros((1, 1, 5), np.float16)
     x[0, 0, 2] = 1
     geometry = pool_geometry(x.shape, 3, 1)
-    _, index = kernels.forward(CPU, x=x, geometry=geometry)
-    dx = kernels.scatter(CPU, dy=np.array([[[1, 1, 2048]]], np.float16), index=index, geometry=geometry)
+    _, index = kernels.forward(EMULATED, x=x, geometry=geometry)
+    dx = kernels.scatter(EMULATED, dy=np.array([[[1, 1, 2048]]], np.float16), index=index, geometry=geometry)
     np.testing.assert_array_equal(dx, [[[0, 0, 2050, 0, 0]]])
 
 
@@ -148,10 +139,10 @@ def test_indices_that_32_bits_do_not_hold() -> None:
     """A window whose outer taps are 2**31 away: the gate is told and takes 64 bit."""
     x = np.array([[[5]]], np.float32)
     geometry = pool_geometry(x.shape, 3, 2**33, 2**31, 2**31)
-    y, index = kernels.forward(CPU, x=x, geometry=geometry)
+    y, index = kernels.forward(EMULATED, x=x, geometry=geometry)
     assert (y, index) == (5, 1)
-    assert kernels.scatter(CPU, dy=x, index=index, geometry=geometry) == 5
-    assert kernels.gather(CPU, x=x, index=index, geometry=geometry) == 5
+    assert kernels.scatter(EMULATED, dy=x, index=index, geometry=geometry) == 5
+    assert kernels.gather(EMULATED, x=x, index=index, geometry=geometry) == 5
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -160,29 +151,29 @@ def test_unpool_and_take(place: type, dtype: str) -> None:
     x = scattered(rng(48).standard_normal((2, 3, 4, 5)).astype(dtype))
     order = np.stack([rng(49, plane).permutation(63)[:20] for plane in range(6)])
     places = scattered(order.reshape(x.shape).astype(place))
-    y = kernels.unpool(CPU, x=x, places=places, size=(7, 9))
+    y = kernels.unpool(EMULATED, x=x, places=places, size=(7, 9))
     np.testing.assert_array_equal(y, arrays.unpool(CPU, x=x, places=places, size=(7, 9)), strict=True)
     np.testing.assert_array_equal(y, oracle.scatter(x, places, (7, 9)))
     z = scattered(rng(50).standard_normal((2, 3, 7, 9)).astype(dtype))
-    taken = kernels.take(CPU, x=z, places=places)
+    taken = kernels.take(EMULATED, x=z, places=places)
     np.testing.assert_array_equal(taken, arrays.take(CPU, x=z, places=places), strict=True)
-    assert kernels.unpool(CPU, x=x[:0], places=places[:0], size=(7, 9)).shape == (0, 3, 7, 9)
-    assert kernels.take(CPU, x=z[:0], places=places[:0]).shape == (0, 3, 4, 5)
+    assert kernels.unpool(EMULATED, x=x[:0], places=places[:0], size=(7, 9)).shape == (0, 3, 7, 9)
+    assert kernels.take(EMULATED, x=z[:0], places=places[:0]).shape == (0, 3, 4, 5)
 
 
 @pytest.mark.parametrize("bad", [-1, 4])
 def test_places_outside_are_refused(bad: int) -> None:
     x, places = np.ones((1, 1, 2), np.float32), np.array([[[0, bad]]])
     with pytest.raises(ArgumentError, match=rf"\[max_unpool\] 'indices' must lie in 0..3, got {bad}"):
-        kernels.unpool(CPU, x=x, places=places, size=(4,))
+        kernels.unpool(EMULATED, x=x, places=places, size=(4,))
     with pytest.raises(ArgumentError, match=rf"\[max_unpool\] 'indices' must lie in 0..3, got {bad}"):
-        kernels.take(CPU, x=np.ones((1, 1, 4), np.float32), places=places)
+        kernels.take(EMULATED, x=np.ones((1, 1, 4), np.float32), places=places)
 
 
 def test_integers_are_refused() -> None:
     x = np.ones((1, 1, 4), np.int64)
     with pytest.raises(DtypeError, match=r"\[max_pool_forward\] 'x' must be one of float32, float64, float16"):
-        kernels.forward(CPU, x=x, geometry=pool_geometry(x.shape, 2))
+        kernels.forward(EMULATED, x=x, geometry=pool_geometry(x.shape, 2))
 
 
 def _several_checks() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,18 +12,9 @@ from hypothesis import strategies as st
 from nnlab.cuda import launch
 from nnlab.ops._cuda import relu as kernels
 from nnlab.ops._numpy import relu as arrays
-from tests.cuda import host
-from tests.cuda.common import CPU, DTYPES, break_sources, small_grid
+from tests.cuda.common import CPU, DTYPES, EMULATED, break_sources, small_grid
 from tests.ops.common import rng, scattered
 from tests.oracles import activation as oracle
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _host() -> Any:
-    """What passes the launch gate runs on the host."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "run", host.run)
-        yield
 
 
 def values(shape: tuple[int, ...], dtype: str, key: int) -> np.ndarray:
@@ -38,11 +28,11 @@ def values(shape: tuple[int, ...], dtype: str, key: int) -> np.ndarray:
 
 def check(shape: tuple[int, ...], dtype: str) -> None:
     x, dy = scattered(values(shape, dtype, 1)), scattered(values(shape, dtype, 2))
-    y = kernels.forward(CPU, x=x)
+    y = kernels.forward(EMULATED, x=x)
     np.testing.assert_array_equal(y, arrays.forward(CPU, x=x), strict=True)
     np.testing.assert_array_equal(y, oracle.relu(x))
     assert not np.signbit(y[y == 0]).any()
-    dx = kernels.backward(CPU, dy=dy, y=y)
+    dx = kernels.backward(EMULATED, dy=dy, y=y)
     np.testing.assert_array_equal(dx, arrays.backward(CPU, dy=dy, y=y), strict=True)
     for index in np.ndindex(shape):
         np.testing.assert_array_equal(dx[index], dy[index] if y[index] != 0 else 0)
@@ -68,7 +58,7 @@ def test_grid_stride_and_64_bit_indices(monkeypatch: pytest.MonkeyPatch, wide: b
 
 
 def test_integers_by_array_code() -> None:
-    np.testing.assert_array_equal(kernels.forward(CPU, x=np.array([-2, 0, 3])), [0, 0, 3])
+    np.testing.assert_array_equal(kernels.forward(EMULATED, x=np.array([-2, 0, 3])), [0, 0, 3])
 
 
 @pytest.mark.parametrize(

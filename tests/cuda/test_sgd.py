@@ -12,19 +12,10 @@ import pytest
 from nnlab.cuda import launch
 from nnlab.ops._cuda import sgd as kernels
 from nnlab.ops._numpy import sgd as arrays
-from tests.cuda import host
-from tests.cuda.common import CPU, DTYPES, break_sources, near, small_grid
+from tests.cuda.common import CPU, DTYPES, EMULATED, break_sources, near, small_grid
 from tests.ops.common import rng, scattered
 
 SHAPES = [(), (0, 2), (3, 5), (300,)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _host() -> Any:
-    """What passes the launch gate runs on the host."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "run", host.run)
-        yield
 
 
 def formula(p: Any, g: Any, v: Any, o: dict[str, Any]) -> tuple[Any, Any]:
@@ -49,7 +40,7 @@ def check(dtype: str, o: dict[str, Any], with_buffers: bool) -> None:
     elif o["first"]:  # what buffers hold does not matter then
         for v in mine["buffers"]:
             v[...] = np.nan
-    kernels.step(CPU, grads=grads, **mine, **o)
+    kernels.step(EMULATED, grads=grads, **mine, **o)
     arrays.step(CPU, grads=grads, **peer, **o)
     for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
         v = buffers[i].astype(np.float64) if with_buffers else None
@@ -82,7 +73,7 @@ def test_without_decay_infinity_stays() -> None:
         "nesterov": False,
         "maximize": False,
     }
-    kernels.step(CPU, params=[p], grads=[np.ones(2, np.float32)], buffers=None, weight_decay=0.0, **o)
+    kernels.step(EMULATED, params=[p], grads=[np.ones(2, np.float32)], buffers=None, weight_decay=0.0, **o)
     np.testing.assert_array_equal(p, [np.inf, 0.5])
 
 
