@@ -11,13 +11,13 @@ from nnlab.ops._numpy.precision import wide
 
 
 def channel_sum(be: Backend, *, x: Any, below: int, above: int) -> Any:
-    channels = x.shape[1]
-    total = x.copy()
+    channels, source = x.shape[1], wide(be, x)
+    total = source.copy()
     for shift in range(1, min(below, channels - 1) + 1):
-        total[:, shift:] += x[:, :-shift]
+        total[:, shift:] += source[:, :-shift]
     for shift in range(1, min(above, channels - 1) + 1):
-        total[:, :-shift] += x[:, shift:]
-    return total
+        total[:, :-shift] += source[:, shift:]
+    return total.astype(x.dtype, copy=False)
 
 
 def forward(be: Backend, *, x: Any, size: int, alpha: float, beta: float, k: float) -> tuple[Any, Any]:

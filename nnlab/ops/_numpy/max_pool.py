@@ -13,6 +13,7 @@ from nnlab.errors import ArgumentError, complaint
 from nnlab.geometry import PoolGeometry, Shape
 from nnlab.ops._numpy.mask import keep
 from nnlab.ops._numpy.parallel import plane_blocks, run
+from nnlab.ops._numpy.precision import wide
 from nnlab.ops._numpy.windows import Tap, taps
 
 
@@ -79,8 +80,9 @@ def scatter(be: Backend, *, dy: Any, index: Any, geometry: PoolGeometry) -> Any:
     xp = be.xp
     g = geometry
     overlap = any(d * (k - 1) + 1 > s for k, s, d in zip(g.kernel, g.stride, g.dilation, strict=True))
-    dx = xp.zeros(g.x_shape, dy.dtype)
-    planes = [a.reshape(-1, *a.shape[2:]) for a in (dx, dy, index)]
+    wide_dy = wide(be, dy) if overlap else dy
+    dx = xp.zeros(g.x_shape, wide_dy.dtype)
+    planes = [a.reshape(-1, *a.shape[2:]) for a in (dx, wide_dy, index)]
     window = _window(g)
     blocks = plane_blocks(be, len(planes[0]), prod(g.in_size) * dy.dtype.itemsize)
 
@@ -96,7 +98,7 @@ def scatter(be: Backend, *, dy: Any, index: Any, geometry: PoolGeometry) -> Any:
                 target[(slice(None), *slices)] = part
 
     run(be, work, len(blocks), dx.size * 4)
-    return dx
+    return dx.astype(dy.dtype, copy=False)
 
 
 def gather(be: Backend, *, x: Any, index: Any, geometry: PoolGeometry) -> Any:
