@@ -162,4 +162,4 @@ def test_train_on_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(started) == {"dropout_forward", "dropout_backward", "sgd_momentum_step"} | pooling
     assert weights[0].keys() == weights[1].keys()
     for name, value in weights[0].items():
-        np.testing.assert_allclose(weights[1][name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_array_equal(weights[1][name], value, err_msg=name)
