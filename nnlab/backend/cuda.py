@@ -251,11 +251,19 @@ class CudaBackend:
         """Give the memory pool's unused blocks back to the card."""
         self.xp.get_default_memory_pool().free_all_blocks()
 
-    def run_kernel(self, cubin: Path, name: str, grid: int, block: int, arguments: Sequence[Any]) -> None:
+    def run_kernel(
+        self,
+        cubin: Path,
+        name: str,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        arguments: Sequence[Any],
+        shared: int = 0,
+    ) -> None:
         """Start a kernel of a cubin file. Only :mod:`nnlab.cuda.launch`, which has checked everything, calls this."""
         function = self._functions.get((cubin, name))
         cupy = self.xp
         if function is None:
             function = cupy.RawModule(path=str(cubin)).get_function(name)
             self._functions[cubin, name] = function
-        function((grid,), (block,), tuple(arguments))
+        function(grid, block, tuple(arguments), shared_mem=shared)

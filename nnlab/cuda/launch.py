@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from nnlab.cuda.compiler import compile_unit
 from nnlab.errors import ArgumentError, DeviceError, DtypeError, ShapeError, complaint
 
 BLOCK = 256
+MAX_BLOCK = 1024  # threads of a block, on every card
+MAX_GRID = (2**31 - 1, 65535, 65535)
+MAX_SHARED = 48 << 10  # bytes of dynamic shared memory that every card gives without being asked
 MAX_BLOCKS = 1 << 20  # a larger problem is covered by the kernels' grid-stride loops
 _INDEX_LIMIT = 2**31 - 1 - MAX_BLOCKS * BLOCK  # room for the last step of a grid-stride loop
 
@@ -53,12 +57,32 @@ class Kernel:
             accumulator) or a dtype such as ``"bool*"``. Scalars: ``"acc"``, ``"index"``, ``"int32"``, ``"uint32"``,
             ``"int64"``, ``"uint64"``.
         dtypes: the dtypes that the data may have.
+        variants: macros of the kernel's own (tile sizes and the like) and the values that each may take, the default
+            first.
     """
 
     unit: str
     name: str
     parameters: Mapping[str, str]
     dtypes: tuple[str, ...] = FLOATS
+    variants: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The threads of a launch, where the gate is not to choose them.
+
+    Args:
+        blocks: blocks of the grid, up to three sizes (x, y, z).
+        threads: threads of a block, likewise.
+        shared: bytes of dynamic shared memory of a block.
+        macros: values of the kernel's own macros, where they are not the default.
+    """
+
+    blocks: tuple[int, ...]
+    threads: tuple[int, ...]
+    shared: int = 0
+    macros: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,8 +92,9 @@ class Launch:
     unit: str
     name: str
     macros: Mapping[str, str | int]
-    grid: int
-    block: int
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    shared: int
     arguments: tuple[Any, ...] = field(repr=False)
 
 
@@ -78,18 +103,21 @@ def dtype_macros(dtype: str, index_bits: int) -> dict[str, str | int]:
     return {f"DTYPE_{dtype.upper()}": 1, "INDEX_BITS": index_bits}
 
 
-def prepare(be: Backend, kernel: Kernel, *, threads: int, arguments: Mapping[str, Any], reach: int = 0) -> Launch:
+def prepare(
+    be: Backend, kernel: Kernel, *, threads: int | Grid, arguments: Mapping[str, Any], reach: int = 0
+) -> Launch:
     """Check and type a launch.
 
     Args:
         be: the device's backend; all arrays must be its arrays.
         kernel: what to start.
-        threads: how many threads have work.
+        threads: how many threads have work, and the gate makes the grid, which may be smaller (grid-stride loop); or
+            the grid.
         arguments: arrays and scalars by parameter name.
         reach: the largest number that index arithmetic meets, where that is not the size of an array.
 
     Raises:
-        ArgumentError: a parameter is missing, unknown or a scalar out of range.
+        ArgumentError: a parameter is missing, unknown or a scalar out of range; a grid that not every card runs.
         DeviceError, DtypeError, ShapeError: an array is of another device, dtype, or not contiguous in C order.
     """
     if set(arguments) != set(kernel.parameters):
@@ -97,27 +125,33 @@ def prepare(be: Backend, kernel: Kernel, *, threads: int, arguments: Mapping[str
         raise ArgumentError(f"[{kernel.name}] arguments must be exactly {wanted}; got {got}")
     arrays = {name: value for name, value in arguments.items() if kernel.parameters[name].endswith("*")}
     data_dtype = _check_arrays(be, kernel, arrays)
+    if isinstance(threads, int):
+        grid = Grid((min(-(-threads // BLOCK), MAX_BLOCKS),), (BLOCK,))
+    else:
+        grid, threads = threads, prod(threads.blocks) * prod(threads.threads)
+        _check_grid(kernel, grid)
     largest = max([threads, reach, *(int(array.size) for array in arrays.values())])
     index_bits = 32 if largest <= _INDEX_LIMIT else 64
     values = []
     for name, kind in kernel.parameters.items():
         value = arguments[name]
         values.append(value if name in arrays else _scalar(kernel, name, kind, value, data_dtype, index_bits))
-    grid = min(-(-threads // BLOCK), MAX_BLOCKS)
-    return Launch(kernel.unit, kernel.name, dtype_macros(data_dtype, index_bits), grid, BLOCK, tuple(values))
+    own = {name: grid.macros.get(name, allowed[0]) for name, allowed in kernel.variants.items()}
+    macros = dtype_macros(data_dtype, index_bits) | own
+    return Launch(kernel.unit, kernel.name, macros, grid.blocks, grid.threads, grid.shared, tuple(values))
 
 
-def launch(be: Any, kernel: Kernel, *, threads: int, reach: int = 0, **arguments: Any) -> None:
+def launch(be: Any, kernel: Kernel, *, threads: int | Grid, reach: int = 0, **arguments: Any) -> None:
     """Check, compile (once) and start a kernel on a device; see :func:`prepare`. No threads, no launch."""
     ready = prepare(be, kernel, threads=threads, arguments=arguments, reach=reach)
-    if threads > 0:
+    if min(ready.grid) > 0:
         run(be, ready)
 
 
 def run(be: Any, ready: Launch) -> None:
     """Start a checked launch."""
     image = _image(ready.unit, be.arch, tuple(ready.macros.items()))
-    be.run_kernel(image, ready.name, ready.grid, ready.block, ready.arguments)
+    be.run_kernel(image, ready.name, ready.grid, ready.block, ready.arguments, ready.shared)
 
 
 @cache
@@ -126,6 +160,22 @@ def _image(unit: str, arch: str, macros: tuple[tuple[str, str | int], ...]) -> P
     if arch == "host":
         return host.compile_unit(unit, macros=dict(macros))
     return compile_unit(unit, arch=arch, macros=dict(macros)).path
+
+
+def _check_grid(kernel: Kernel, grid: Grid) -> None:
+    """Sizes that every card runs (there may be no blocks at all), macros that the kernel knows."""
+    blocks, threads = grid.blocks, grid.threads
+    if not 1 <= len(blocks) <= 3 or any(not 0 <= n <= most for n, most in zip(blocks, MAX_GRID)):
+        raise ArgumentError(complaint(kernel.name, "blocks", f"be up to 3 sizes of at most {MAX_GRID}", blocks))
+    if not 1 <= len(threads) <= 3 or min(threads) < 1 or prod(threads) > MAX_BLOCK or prod(threads[2:]) > 64:
+        must = f"be up to 3 positive sizes, together at most {MAX_BLOCK}, the third at most 64"
+        raise ArgumentError(complaint(kernel.name, "threads", must, threads))
+    if not 0 <= grid.shared <= MAX_SHARED:
+        raise ArgumentError(complaint(kernel.name, "shared", f"be in 0..{MAX_SHARED}", grid.shared))
+    for name, value in grid.macros.items():
+        if value not in kernel.variants.get(name, ()):
+            offered = ", ".join(f"{macro} in {values}" for macro, values in kernel.variants.items()) or "none"
+            raise ArgumentError(complaint(kernel.name, "macros", f"be of its variants ({offered})", f"{name}={value}"))
 
 
 def _check_arrays(be: Backend, kernel: Kernel, arrays: Mapping[str, Any]) -> str:

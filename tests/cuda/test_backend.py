@@ -157,7 +157,7 @@ def test_a_kernel_is_loaded_once_and_started_on_its_card(monkeypatch: pytest.Mon
             log.append(("load", path))
 
         def get_function(self, name: str) -> Any:
-            return lambda grid, block, arguments: log.append((name, grid, block, arguments))
+            return lambda grid, block, arguments, shared_mem: log.append((name, grid, block, arguments, shared_mem))
 
     module: Any = sys.modules["cupy"]
     module.RawModule = Module
@@ -166,8 +166,8 @@ def test_a_kernel_is_loaded_once_and_started_on_its_card(monkeypatch: pytest.Mon
     be = cuda.CudaBackend(1)
     assert (be.device, be.arch) == ("cuda:1", "sm_86")
     for _ in range(2):
-        be.run_kernel(Path("k.cubin"), "op_forward", 3, 256, [1, 2])
-    start = ("op_forward", (3,), (256,), (1, 2))
+        be.run_kernel(Path("k.cubin"), "op_forward", (3,), (16, 16), [1, 2], 96)
+    start = ("op_forward", (3,), (16, 16), (1, 2), 96)
     assert log == [("use", 1), ("load", "k.cubin"), start, ("use", 1), start]
     with pytest.raises(DeviceError, match=r"'cuda:2' does not exist, the driver shows 2 card\(s\)"):
         cuda.CudaBackend(2)

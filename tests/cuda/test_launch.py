@@ -9,13 +9,14 @@ import pytest
 
 from nnlab.backend import get_backend
 from nnlab.cuda import launch
-from nnlab.cuda.launch import Kernel, prepare
+from nnlab.cuda.launch import Grid, Kernel, prepare
 from nnlab.errors import ArgumentError, DeviceError, DtypeError, NNLabError, ShapeError
 
 KERNEL = Kernel(
     "unit",
     "unit_forward",
     {"x": "scalar*", "y": "scalar*", "mask": "bool*", "n": "index", "t": "uint32", "scale": "acc", "seed": "uint64"},
+    variants={"TILE": (32, 16)},
 )
 CPU = get_backend("cpu")
 
@@ -26,7 +27,7 @@ def _arguments(**changed: Any) -> dict[str, Any]:
     return {"x": x, "y": x.copy(), "mask": mask, "n": 12, "t": 7, "scale": 2.5, "seed": 2**63, **changed}
 
 
-def _prepare(threads: int = 12, **changed: Any) -> launch.Launch:
+def _prepare(threads: int | Grid = 12, **changed: Any) -> launch.Launch:
     return prepare(CPU, KERNEL, threads=threads, arguments=_arguments(**changed))
 
 
@@ -44,7 +45,7 @@ def test_accumulator_and_macro_follow_the_dtype(dtype: str, accumulator: type) -
     x = np.ones((3, 4), dtype)
     ready = _prepare(x=x, y=x.copy())
     assert type(ready.arguments[5]) is accumulator
-    assert ready.macros == {f"DTYPE_{dtype.upper()}": 1, "INDEX_BITS": 32}
+    assert ready.macros == {f"DTYPE_{dtype.upper()}": 1, "INDEX_BITS": 32, "TILE": 32}
 
 
 @pytest.mark.parametrize(
@@ -98,8 +99,8 @@ def test_refuses_a_missing_argument() -> None:
 
 
 def test_grid_covers_the_threads_up_to_a_limit() -> None:
-    assert [_prepare(threads=t).grid for t in (1, 256, 257)] == [1, 1, 2]
-    assert _prepare(threads=10**12).grid == launch.MAX_BLOCKS
+    assert [_prepare(threads=t).grid for t in (1, 256, 257)] == [(1,), (1,), (2,)]
+    assert _prepare(threads=10**12).grid == (launch.MAX_BLOCKS,)
 
 
 @pytest.mark.parametrize(("size", "bits"), [(1000, 32), (1001, 64)])
@@ -116,7 +117,7 @@ def test_at_the_limit_the_last_step_of_a_grid_stride_loop_fits_32_bits() -> None
     for threads in (limit, limit // 4):
         ready = _prepare(threads=threads)
         assert ready.macros["INDEX_BITS"] == 32
-        assert limit + ready.grid * ready.block <= 2**31 - 1
+        assert limit + ready.grid[0] * ready.block[0] <= 2**31 - 1
     assert _prepare(threads=limit + 1).macros["INDEX_BITS"] == 64
 
 
@@ -164,4 +165,31 @@ def test_run_compiles_once_for_the_backends_architecture(monkeypatch: pytest.Mon
     launch.run(Card(), ready)
     launch._image.cache_clear()
     assert compiled == [("unit", "sm_90a")]
-    assert calls == [("x.cubin", "unit_forward", 2, 256, ready.arguments)] * 2
+    assert calls == [("x.cubin", "unit_forward", (2,), (256,), ready.arguments, 0)] * 2
+
+
+def test_a_grid_of_the_callers_own() -> None:
+    ready = _prepare(Grid((3, 2, 5), (8, 4, 2), shared=96, macros={"TILE": 16}))
+    assert (ready.grid, ready.block, ready.shared) == ((3, 2, 5), (8, 4, 2), 96)
+    assert ready.macros == {"DTYPE_FLOAT32": 1, "INDEX_BITS": 32, "TILE": 16}
+    assert _prepare(Grid((1,), (1,))).macros["TILE"] == _prepare().macros["TILE"] == 32
+    assert _prepare(Grid((2**31 - 1, 2), (1,))).macros["INDEX_BITS"] == 64
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        (Grid((), (1,)), "'blocks' must be up to 3 sizes"),
+        (Grid((1, 65536), (1,)), "'blocks' must be up to 3 sizes"),
+        (Grid((-1,), (1,)), "'blocks' must be up to 3 sizes"),
+        (Grid((1,), (1025,)), "'threads' must be up to 3 positive sizes, together at most 1024"),
+        (Grid((1,), (1, 0)), "'threads' must be up to 3 positive sizes"),
+        (Grid((1,), (1, 1, 65)), "the third at most 64"),
+        (Grid((1,), (1,), shared=48 * 1024 + 1), r"'shared' must be in 0..49152"),
+        (Grid((1,), (1,), macros={"TILE": 8}), r"must be of its variants \(TILE in \(32, 16\)\), got 'TILE=8'"),
+        (Grid((1,), (1,), macros={"ROWS": 8}), "'macros' must be of its variants"),
+    ],
+)  # fmt: skip
+def test_a_grid_that_not_every_card_runs_is_refused(grid: Grid, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        _prepare(grid)
