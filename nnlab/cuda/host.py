@@ -58,7 +58,7 @@ def compile_text(name: str, text: str, *, macros: Mapping[str, str | int]) -> Pa
     entries = "\n".join(f"HOST_ENTRY({kernel})" for kernel in _KERNEL.findall(text))
     text = f'#include "cuda_host.h"\n#line 1 "{name}.cu"\n{text}\n{entries}\n'
     defines = [f"-D{macro}={value}" for macro, value in sorted(macros.items())]
-    pasted = [(headers / file).read_text(encoding="utf-8") for file in ("cuda_host.h", "cuda_fp16.h", "runtime.h")]
+    pasted = [file.read_text(encoding="utf-8") for file in sorted(headers.glob("*.h"))]
     return _library(name, text, [*FLAGS, *_WARNINGS, *defines], pasted, [str(runtime())])
 
 
