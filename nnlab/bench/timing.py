@@ -1,0 +1,78 @@
+"""Repetitions of several computations, interleaved: A B A B ..., so that a change of the machine's pace meets all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+
+from nnlab.bench.problem import Call
+
+WARM_UP = 2  # calls of each side before any is timed; the first may compile
+LEAST, MOST = 5, 200  # repetitions
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call.
+
+    Attributes:
+        median: of all repetitions.
+        spread: the typical deviation from it (1.4826 times the median one, the standard deviation of a normal
+            distribution), relative to it.
+        best: the shortest.
+        count: repetitions.
+    """
+
+    median: float
+    spread: float
+    best: float
+    count: int
+
+    @staticmethod
+    def of(seconds: Sequence[float]) -> Timing:
+        median = float(np.median(seconds))
+        spread = 1.4826 * float(np.median(np.abs(np.asarray(seconds) - median))) / median
+        return Timing(median, spread, min(seconds), len(seconds))
+
+    @property
+    def error(self) -> float:
+        """Standard error of the median, relative."""
+        return float(1.2533 * self.spread / self.count**0.5)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def seconds(be: Any, call: Call) -> float:
+    """The time of one call: the CPU's clock, or a GPU's events with its cache flushed before."""
+    if not be.host_memory:
+        return float(be.elapsed(call))
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def interleave(be: Any, sides: Sequence[Sequence[Call]], budget: float) -> list[Timing]:
+    """Time several sides against each other.
+
+    Args:
+        be: backend of the device that all sides run on.
+        sides: for each the same computation over different inputs, which take turns.
+        budget: seconds that each side may take, at least :data:`LEAST` calls, at most :data:`MOST`.
+    """
+    turns = [cycle(calls) for calls in sides]
+    for turn in turns:
+        for _ in range(WARM_UP):
+            next(turn)()
+    times: list[list[float]] = [[] for _ in sides]
+    order = list(range(len(sides)))
+    while len(times[0]) < LEAST or (len(times[0]) < MOST and min(map(sum, times)) < budget):
+        for side in order:
+            times[side].append(seconds(be, next(turns[side])))
+        order.reverse()
+    return [Timing.of(each) for each in times]
