@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from nnlab.errors import optional_import
+from nnlab.errors import MissingExtraError
 from nnlab.ops._numpy.parallel import thread_count
 
 LAYOUTS = {"cpu": ("NCHW",), "cuda": ("NCHW", "channels_last")}
@@ -26,7 +27,10 @@ class Peer:
     def __init__(self, be: Any) -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("GOMP_SPINCOUNT", "0")
-        self.torch: Any = optional_import("torch", extra="", purpose="[bench] --vs torch")
+        try:
+            self.torch: Any = import_module("torch")
+        except ImportError as error:
+            raise MissingExtraError(f"[bench] --vs torch needs PyTorch ({error}); pip install torch") from error
         self.be = be
         self.layouts = LAYOUTS["cpu" if be.host_memory else "cuda"]
         self.torch.set_num_threads(thread_count())

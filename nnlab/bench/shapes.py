@@ -11,7 +11,7 @@ from nnlab.bench.pool import MaxPool2d
 from nnlab.bench.problem import Problem
 from nnlab.bench.step import OptimizerStep
 
-# Batch sizes: what a workstation's CPU trains with, and what a GPU does.
+# Batch sizes for a CPU and for a GPU.
 BATCHES = {"alexnet": (16, 128), "vgg16": (4, 64), "resnet50": (4, 64), "misc": (4, 32), "transposed": (4, 32)}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from nnlab.cli.bench import bench
 from nnlab.cli.commands import doctor, evaluate, predict, summary, version
 from nnlab.cli.train import train
 from nnlab.errors import NNLabError
@@ -90,4 +91,5 @@ app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("summary")(summary)
+app.command("bench")(bench)
 app.command("doctor")(doctor)

@@ -1,0 +1,172 @@
+"""The table, and the pictures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import exp, log
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnlab.bench.ceilings import Ceilings
+from nnlab.bench.measure import Row
+from nnlab.bench.record import Record
+from nnlab.errors import optional_import
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def duration(seconds: float) -> str:
+    """Three digits, and a unit that suits them."""
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if seconds * factor >= 1 or unit == "µs":
+            return f"{seconds * factor:.3g} {unit}" if seconds * factor < 1000 else f"{seconds * factor:.0f} {unit}"
+    raise AssertionError
+
+
+def geometric_mean(numbers: Iterable[float]) -> float:
+    logs = [log(number) for number in numbers]
+    return exp(sum(logs) / len(logs)) if logs else float("nan")
+
+
+COLUMNS = ("operation", "layer", "pass", "time", "±", "TFLOP/s", "GB/s", "of roof", "peer", "ratio", "error", "peer's")
+
+
+def cells(row: Row, ceilings: Ceilings) -> tuple[str, ...]:
+    """A row as the table shows it."""
+    time, peer = row.ours.timing.median, row.peer
+    return (
+        row.op,
+        f"{row.network} {row.layer}",
+        row.part,
+        duration(time),
+        f"{row.ours.timing.spread:.0%}",
+        f"{row.flops / time / 1e12:.3f}",
+        f"{row.bytes / time / 1e9:.1f}",
+        f"{row.fraction(ceilings.bytes_per_second, ceilings.flops_per_second):.0%}",
+        "" if peer is None else duration(row.peers[peer].timing.median),
+        "" if row.ratio is None else f"{row.ratio:.2f}",
+        _error(row.ours.error),
+        "" if peer is None else _error(row.peers[peer].error),
+    )
+
+
+def _error(error: float | None) -> str:
+    return "" if error is None else "0" if error == 0 else f"{error:.0e}"
+
+
+def table(record: Record, title: str) -> Table:
+    """All rows; ratios below 1 are red, above 1 green."""
+    from rich.table import Table
+
+    result = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for name in COLUMNS:
+        result.add_column(name, justify="left" if name in ("operation", "layer", "pass") else "right", no_wrap=True)
+    last = None
+    for row in record.rows:
+        texts = list(cells(row, record.ceilings[row.dtype]))
+        if row.ratio is not None:
+            texts[9] = f"[{'green' if row.ratio >= 1 else 'red'}]{texts[9]}[/]"
+        if last is not None and (row.op, row.network) != last:
+            result.add_section()
+        last = row.op, row.network
+        result.add_row(*texts)
+    return result
+
+
+def summary(rows: list[Row]) -> list[tuple[str, int, float, float]]:
+    """For each operation and pass with a peer: its name, rows, geometric mean of the ratios, and the worst."""
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        if row.ratio is not None:
+            groups.setdefault(f"{row.op} {row.part}", []).append(row.ratio)
+    return [(name, len(ratios), geometric_mean(ratios), min(ratios)) for name, ratios in groups.items()]
+
+
+def pictures(record: Record, folder: Path) -> list[Path]:
+    """``roofline.png`` and, with a peer, ``ratios.png``.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    optional_import("matplotlib", extra="plots", purpose="[bench] --pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    made = [_roofline(record, folder / "roofline.png")]
+    if any(row.ratio is not None for row in record.rows):
+        made.append(_ratios(record, folder / "ratios.png"))
+    return made
+
+
+def _figure(size: tuple[float, float]) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _roofline(record: Record, path: Path) -> Path:
+    """Speed against operations per byte, under the machine's two ceilings."""
+    figure, axis = _figure((9, 6))
+    dtype = record.rows[0].dtype
+    roof = record.ceilings[dtype]
+    counted = [row for row in record.rows if row.dtype == dtype and row.flops]
+    intensity = [row.flops / row.bytes for row in counted]
+    low, high = min(intensity) / 2, max(*intensity, roof.flops_per_second / roof.bytes_per_second) * 2
+    xs = [low * (high / low) ** (i / 200) for i in range(201)]
+    axis.plot(xs, [min(x * roof.bytes_per_second, roof.flops_per_second) / 1e9 for x in xs], color="black")
+    axis.annotate("copy", (xs[20], xs[20] * roof.bytes_per_second / 1e9), xytext=(0, 6), textcoords="offset points")
+    axis.annotate(
+        "matrix product", (xs[-1], roof.flops_per_second / 1e9), xytext=(0, 6), textcoords="offset points", ha="right"
+    )
+    for number, op in enumerate(dict.fromkeys(row.op for row in counted)):
+        mine = [row for row in counted if row.op == op]
+        x = [row.flops / row.bytes for row in mine]
+        color = f"C{number}"
+        axis.scatter(
+            x, [row.flops / row.ours.timing.median / 1e9 for row in mine], s=28, color=color, label=op, zorder=3
+        )
+        theirs = [(i, row.flops / row.peers[row.peer].timing.median / 1e9) for i, row in zip(x, mine) if row.peer]
+        if theirs:
+            axis.scatter(*zip(*theirs), s=28, facecolors="none", edgecolors=color, zorder=2)
+    axis.set(xscale="log", yscale="log", xlabel="floating-point operations per byte", ylabel="GFLOP/s")
+    has_peer = any(row.peer for row in counted)
+    note = "; filled: nnlab, hollow: PyTorch" if has_peer else ""
+    axis.set_title(f"{record.about['device']}, {dtype}{note}", fontsize=10, loc="left")
+    axis.grid(alpha=0.25)
+    axis.legend(fontsize=8, loc="lower right")
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def _ratios(record: Record, path: Path) -> Path:
+    """A bar a row: PyTorch's time / nnlab's, on a logarithmic axis around 1."""
+    rows = [row for row in record.rows if row.ratio is not None]
+    figure, axis = _figure((9, 1.2 + 0.2 * len(rows)))
+    ratios = [row.ratio or 1.0 for row in rows]
+    places = range(len(rows))
+    colors = ["#2a7f3f" if ratio >= 1 else "#b5402d" for ratio in ratios]
+    axis.barh(places, [ratio - 1 for ratio in ratios], left=1, color=colors, height=0.7)
+    for place, ratio in zip(places, ratios):
+        side = 1 if ratio >= 1 else -1
+        axis.annotate(
+            f"{ratio:.2f}", (ratio, place), xytext=(3 * side, 0), textcoords="offset points", va="center",
+            ha="left" if side > 0 else "right", fontsize=7,
+        )  # fmt: skip
+    labels = [f"{row.op} {row.network} {row.layer}, {row.part}" for row in rows]
+    axis.set_yticks(list(places), labels, fontsize=7)
+    axis.invert_yaxis()
+    axis.set_xscale("log")
+    axis.axvline(1, color="black", linewidth=0.8)
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if min(ratios) / 1.6 <= t <= max(ratios) * 1.6]
+    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axis.set_xlim(min(*ratios, 1) / 1.5, max(*ratios, 1) * 1.5)
+    axis.minorticks_off()
+    axis.margins(y=0.01)
+    axis.set_title(
+        f"PyTorch's time / nnlab's (right of 1: nnlab is faster); {record.about['device']}", fontsize=9, loc="left"
+    )
+    axis.grid(axis="x", alpha=0.25)
+    figure.savefig(path, dpi=120)
+    return path

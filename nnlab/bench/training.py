@@ -1,0 +1,140 @@
+"""Whole training steps: forward, loss, backward, update. Their speed is given in images per second too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nnlab import nn
+from nnlab.autograd.tape import wrap
+from nnlab.backend import Backend
+from nnlab.bench.problem import Arrays, Call, Cost, Problem
+from nnlab.bench.shapes import SETS
+from nnlab.models import create
+from nnlab.nn import functional as F
+from nnlab.optim import SGD
+from nnlab.random import manual_seed
+
+
+@dataclass(frozen=True)
+class TrainingStep(Problem):
+    """One step of SGD with momentum of a network from ``nnlab.models``. The result is the loss.
+
+    Dropout is left out: its random numbers would make the losses of two libraries incomparable, and it costs little.
+    """
+
+    op: ClassVar[str] = "training"
+    parts: ClassVar[tuple[str, ...]] = ("step",)
+
+    batch: int
+    channels: int
+    side: int
+    classes: int
+
+    def shape(self) -> str:
+        return f"{self.batch}x{self.channels}x{self.side}x{self.side}"
+
+    def cost(self, part: str, itemsize: int) -> Cost:
+        """Of the layers that the network's set of problems lists (zero for others): all passes, and the update."""
+        listed = SETS[self.network](self.batch) if self.network in SETS else []
+        costs = [
+            problem.cost(part, itemsize)
+            for problem in listed
+            for part in problem.parts
+            if problem.op not in ("dropout", "local_response_norm") and (problem.layer, part) != ("conv1", "input_grad")
+            and part != "adam"
+        ]  # fmt: skip
+        return Cost(sum(cost.flops for cost in costs), sum(cost.bytes for cost in costs))
+
+    def draw(self, random: np.random.Generator) -> dict[str, np.ndarray]:
+        shape = (self.batch, self.channels, self.side, self.side)
+        return {"x": random.standard_normal(shape), "target": random.integers(0, self.classes, self.batch)}
+
+    def _model(self) -> nn.Module:
+        manual_seed(0)
+        model = create(self.network, num_classes=self.classes, in_channels=self.channels, image_size=self.side)
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        return model
+
+    def ours(self, be: Backend, part: str, arrays: Arrays) -> Call:
+        model = self._model().to(be.device, dtype=arrays["x"].dtype)
+        optimizer = SGD(model.parameters(), lr=1e-3, momentum=0.9)
+        x, target = wrap(be, arrays["x"]), wrap(be, arrays["target"])
+
+        def step() -> Any:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), target)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()._data
+
+        return step
+
+    def torch(self, part: str, tensors: Arrays) -> Call:
+        torch = import_module("torch")
+        x, target = tensors["x"], tensors["target"]
+        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        model = twin(torch, self._model()).to(x.device, dtype=x.dtype, memory_format=layout)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+        def step() -> Any:
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(x), target)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        return step
+
+
+BATCHES = {"alexnet": (32, 128), "vgg16": (4, 64), "lenet5": (64, 64), "vgg_small": (64, 64)}  # for a CPU and a GPU
+TRAINING = {
+    "alexnet": lambda batch: TrainingStep("alexnet", "training", batch, 3, 224, 1000),
+    "vgg16": lambda batch: TrainingStep("vgg16", "training", batch, 3, 224, 1000),
+    "lenet5": lambda batch: TrainingStep("lenet5", "training", batch, 1, 28, 10),
+    "vgg_small": lambda batch: TrainingStep("vgg_small", "training", batch, 1, 28, 10),
+}
+
+
+def twin(torch: Any, model: nn.Module) -> Any:
+    """The same layers with the same weights in PyTorch, for networks that are chains of their children."""
+
+    class Twin(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name, child in model.named_children():
+                setattr(self, name, _layer(torch, child))
+
+        def forward(self, x: Any) -> Any:
+            for name, child in self.named_children():
+                x = child(torch.flatten(x, 1) if name == "classifier" else x)
+            return x
+
+    made = Twin()
+    state = model.state_dict()
+    made.load_state_dict({name: torch.from_numpy(value.detach().cpu().numpy().copy()) for name, value in state.items()})
+    return made
+
+
+_ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "Conv2d": ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
+    "Linear": ("in_features", "out_features"),
+    "BatchNorm2d": ("num_features",),
+    "Dropout": ("p",),
+    "MaxPool2d": ("kernel_size", "stride", "padding"),
+    "AvgPool2d": ("kernel_size", "stride", "padding"),
+    "AdaptiveAvgPool2d": ("output_size",),
+    "LocalResponseNorm": ("size", "alpha", "beta", "k"),
+}
+
+
+def _layer(torch: Any, layer: nn.Module) -> Any:
+    kind = type(layer).__name__
+    if isinstance(layer, nn.Sequential):
+        return torch.nn.Sequential(*[_layer(torch, each) for each in layer])
+    return getattr(torch.nn, kind)(*[getattr(layer, name) for name in _ARGUMENTS.get(kind, ())])
