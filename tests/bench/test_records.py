@@ -1,0 +1,124 @@
+"""Records of the bench: kept whole, compared beyond their noise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnlab.backend import get_backend
+from nnlab.bench import record
+from nnlab.bench.ceilings import Ceilings
+from nnlab.bench.compare import compare
+from nnlab.bench.measure import Row, Side
+from nnlab.bench.record import Record
+from nnlab.bench.report import duration, geometric_mean, summary
+from nnlab.bench.timing import Timing, interleave
+from nnlab.errors import DataError
+
+CPU = get_backend("cpu")
+
+
+def timing(median: float, spread: float = 0.02, count: int = 50) -> Timing:
+    return Timing(median, spread, 0.9 * median, count)
+
+
+def row(layer: str = "conv1", ours: float = 1e-3, peer: float | None = 2e-3, spread: float = 0.02) -> Row:
+    peers = {} if peer is None else {"torch": Side(timing(peer, spread), 1e-7)}
+    return Row(
+        "conv2d", "forward", "alexnet", layer, "1x2", "float32", 10**9, 10**6, Side(timing(ours, spread), 2e-7), peers
+    )
+
+
+def made(*rows: Row) -> Record:
+    return Record({"device": "a machine", "versions": {}}, {"float32": Ceilings(1e10, 1e12)}, list(rows))
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "record.json"
+    written = Record(record.about(CPU, "2.0"), {"float32": Ceilings(1e10, 2e12)}, [row(), row("conv2", peer=None)])
+    record.save(path, written)
+    assert record.load(path) == written
+    assert [p.name for p in path.parent.iterdir()] == ["record.json"]
+    about = written.about
+    assert about["versions"]["torch"] == "2.0" and about["threads"] >= 1
+    assert len(about["kernels"]["relu"]) == 8 and about["device"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 99}'])
+def test_other_files_are_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.json"
+    with pytest.raises(DataError, match=r"x\.json does not exist"):
+        record.load(path)
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"x\.json (is not a record|has format 99)"):
+        record.load(path)
+
+
+def test_timing_of_repetitions() -> None:
+    found = Timing.of([1.0, 1.1, 1.2, 1.3, 9.0])
+    assert (found.median, found.best, found.count) == (1.2, 1.0, 5)
+    assert found.spread == pytest.approx(1.4826 * 0.1 / 1.2)
+    assert found.error == pytest.approx(1.2533 * found.spread / 5**0.5)
+
+
+def test_sides_take_turns() -> None:
+    calls: list[str] = []
+    sides = [[lambda: calls.append("a0"), lambda: calls.append("a1")], [lambda: calls.append("b")]]
+    found = interleave(CPU, sides, 0.0)
+    assert [t.count for t in found] == [5, 5]
+    assert "".join(calls) == "a0a1bb" + "a0bba1a0bba1a0b"
+
+
+def test_roofline_and_ratio() -> None:
+    found = row(ours=2e-3, peer=3e-3)
+    assert found.ratio == 1.5
+    assert found.fraction(1e10, 1e12) == 0.5  # 10^9 operations take 1 ms, 10^6 bytes 0.1 ms
+    assert found.fraction(1e8, 1e13) == 5.0
+    two = replace(found, peers={"torch NCHW": Side(timing(5e-3), 0), "torch channels_last": Side(timing(4e-3), 0)})
+    assert (two.peer, two.ratio) == ("torch channels_last", 2.0)
+
+
+def test_a_slowed_operation_is_flagged() -> None:
+    before = made(row(), row("conv2"), row("gone"))
+    after = made(row("conv2", ours=1.2e-3), row(), row("new"))
+    changes = compare(before, after)
+    assert [(c.row.layer, c.slower, c.faster) for c in changes] == [("conv2", True, False), ("conv1", False, False)]
+    assert changes[0].factor == pytest.approx(1.2)
+    back = compare(after, before)
+    assert [(c.row.layer, c.slower, c.faster) for c in back] == [("conv1", False, False), ("conv2", False, True)]
+
+
+def test_a_slower_machine_is_not_a_slower_operation() -> None:
+    (change,) = compare(made(row()), made(row(ours=1.5e-3, peer=3e-3)))
+    assert change.factor == pytest.approx(1.0) and not change.slower
+    (alone,) = compare(made(row(peer=None)), made(row(ours=1.5e-3, peer=None)))
+    assert alone.slower
+
+
+def test_noise_is_that_of_the_files() -> None:
+    (calm,) = compare(made(row()), made(row(ours=1.1e-3)))
+    (wild,) = compare(made(row(spread=0.3)), made(row(ours=1.1e-3, spread=0.3)))
+    assert calm.slower and not wild.slower and wild.noise > calm.noise == 0.05
+
+
+def test_summary() -> None:
+    found = summary([row(ours=1e-3), row("conv2", ours=4e-3), row("conv3", peer=None)])
+    assert found == [("conv2d forward", 2, pytest.approx(1.0), pytest.approx(0.5))]
+    assert geometric_mean([2, 8]) == pytest.approx(4)
+    assert np.isnan(geometric_mean([]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(2.0, "2 s"), (0.01234, "12.3 ms"), (0.9994, "999 ms"), (4.2e-6, "4.2 µs"), (3e-8, "0.03 µs")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_records_of_the_repository_can_be_read(root: Path) -> None:
+    for path in (root / "benchmarks" / "records").rglob("bench*.json"):
+        assert record.load(path).rows, json.dumps(str(path))
