@@ -109,14 +109,19 @@ def near(found: np.ndarray, wanted: np.ndarray, terms: int | None, message: str 
 Function = Callable[[Case], None]
 
 
-def cases(op: str) -> dict[str, Function]:
-    """The cases of an operation by name: the public functions of ``tests/cuda/cases/<op>.py``."""
+def functions(op: str, far: bool) -> dict[str, Function]:
+    """The public functions of ``tests/cuda/cases/<op>.py`` by name; those called ``far_...``, or the others."""
     module = import_module(f"tests.cuda.cases.{op}")
     return {
         name: function
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith("_")
+        if function.__module__ == module.__name__ and not name.startswith("_") and name.startswith("far_") == far
     }
+
+
+def cases(op: str) -> dict[str, Function]:
+    """The cases of an operation that run on every build."""
+    return functions(op, far=False)
 
 
 def all_cases() -> Iterator[tuple[str, str]]:

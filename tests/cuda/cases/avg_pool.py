@@ -10,6 +10,7 @@ from nnlab.geometry import pool_geometry
 from nnlab.ops._cuda import avg_pool as kernels
 from tests.cuda import drawn
 from tests.cuda.case import Case
+from tests.cuda.far import FarCase, end
 from tests.oracles import pool as oracle
 
 COUNTING = [(False, None), (True, None), (True, 5), (False, -2)]
@@ -47,3 +48,30 @@ def half_adds_up_in_float32(case: Case) -> None:
         g.pad_low, True, None,
     )  # fmt: skip
     case.compare(kernels.adaptive_forward(case.be, x=case.put(x), out=(1, 1)), None, oracle.adaptive_avg, x, (1, 1))
+
+
+def far_windows(case: FarCase) -> None:
+    for g, small in drawn.far_poolings():
+        o, i = small.y_shape, small.x_shape
+        x, dy = case.sparse(*g.x_shape), case.sparse(*g.y_shape)
+        end(x, i)[...], end(dy, o)[...] = case.normal(*i), case.normal(*o)
+        options = {"geometry": g, "count_include_pad": False, "divisor_override": None}
+        window = (g.kernel, g.stride, g.pad_low, False, None)
+        y = kernels.forward(case.be, x=x, **options)
+        case.compare(end(y, o), 4, oracle.avg_pool, end(x, i), small.out_size, *window)
+        dx = kernels.backward(case.be, dy=dy, **options)
+        case.compare(end(dx, i), 4, oracle.avg_pool_grad, end(dy, o), small.in_size, *window)
+
+
+def far_adaptive_windows(case: FarCase) -> None:
+    """Windows that do not overlap, at the end of long lines and in the last of many planes."""
+    for g, small in drawn.far_poolings():
+        if max(g.in_size) > 1 and max(g.in_size) * max(g.out_size) >= 2**62:  # beyond 64 bits
+            continue
+        o, i = small.y_shape, small.x_shape
+        x, dy = case.sparse(*g.x_shape), case.sparse(*g.y_shape)
+        end(x, i)[...], end(dy, o)[...] = case.normal(*i), case.normal(*o)
+        y = kernels.adaptive_forward(case.be, x=x, out=g.out_size)
+        case.compare(end(y, o), 4, oracle.adaptive_avg, end(x, i), small.out_size)
+        dx = kernels.adaptive_backward(case.be, dy=dy, size=g.in_size)
+        case.compare(end(dx, i), 4, oracle.adaptive_avg_grad, end(dy, o), small.in_size)
