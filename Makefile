@@ -28,7 +28,8 @@ peer: $(VENV)/.installed-test
 # needs no GPU.   make kernels ARGS='--update --reason "why"'
 kernels: $(VENV)/.installed-kernels
 	$(BIN)/python -m tools.budget $(ARGS)
-	$(BIN)/python -m pytest tests/cuda/test_compiler.py tests/cuda/test_array_code.py
+	$(BIN)/python -m pytest tests/cuda/test_compiler.py tests/cuda/test_array_code.py tests/cuda/test_backend.py \
+		tests/test_device_code.py
 
 # The kernels changed in small ways: do the tests notice?   make mutate ARGS="--sample 40"   make mutate ARGS=relu.cu
 mutate: $(VENV)/.installed-test

@@ -25,11 +25,11 @@ def pooling(random: np.random.Generator, dims: int, dilated: bool = True) -> Poo
             continue
 
 
-def far_poolings() -> Iterator[tuple[PoolGeometry, PoolGeometry]]:
+def far_poolings(window: int = 2) -> Iterator[tuple[PoolGeometry, PoolGeometry]]:
     """Lines and numbers of planes beyond 32 bits, and the pooling of their ends alone; windows do not overlap."""
     for length in (2**31, 2**32):
         for dims in (1, 2, 3):
             rest = (1,) * (dims - 1)
             shapes = [(1, 1, n, *rest) for n in (length + 8, 8)]
-            yield tuple(pool_geometry(shape, (2, *rest)) for shape in shapes)  # type: ignore[misc]
+            yield tuple(pool_geometry(shape, (window, *rest)) for shape in shapes)  # type: ignore[misc]
     yield tuple(pool_geometry((planes, 1, 1, 2, 3), (1, 2, 3)) for planes in (2**32 + 3, 2))  # type: ignore[misc]

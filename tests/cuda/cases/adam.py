@@ -49,6 +49,14 @@ def steps_with_amsgrad(case: Case) -> None:
     _steps(case, amsgrad=True)
 
 
+def decay_that_is_as_large_as_the_parameter(case: Case) -> None:
+    """Also twice as large with the sign changed: the factor is 0, or 2."""
+    o = {"t": 2, "lr": 0.5, "beta1": 0.9, "beta2": 0.5, "eps": 0.1, "decoupled": True, "maximize": False}
+    for decay in (2.0, -2.0):
+        arrays = [case.normal(5), case.uniform(0, 1, 5), case.uniform(0, 1, 5), case.uniform(0, 1, 5)]
+        _step(case, [[a] for a in arrays], [case.normal(5)], False, weight_decay=decay, **o)
+
+
 def nan_and_infinity(case: Case) -> None:
     """NaN stays in the largest moment; without weight decay an infinite parameter stays."""
     o = {"t": 1, "lr": 0.5, "beta1": 0.9, "beta2": 0.5, "eps": 0.1, "weight_decay": 0.0, "decoupled": False}

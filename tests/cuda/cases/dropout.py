@@ -41,13 +41,14 @@ def dropped_infinities_become_zero(case: Case) -> None:
 
 
 def far_elements(case: FarCase) -> None:
-    """The number of a block of four words is beyond 32 bits too."""
-    n, p, seed, offset = 4 * FAR + 3, 0.5, 3, 4
-    x, dy = case.sparse(n), case.sparse(n)
-    x[-3:], dy[-3:] = case.normal(3), case.normal(3)
-    keep = np.array([oracle.philox_word(seed, offset, i) >= p * 2**32 for i in range(n - 3, n)])
-    y, saved = kernels.forward(case.be, x=x, p=p, seed=seed, offset=offset)
-    case.compare(saved.mask[-3:], None, np.array, keep)
-    case.compare(y[-3:], None, np.where, keep, x[-3:] * 2, 0)
-    dx = kernels.backward(case.be, dy=dy, saved=saved)
-    case.compare(dx[-3:], None, np.where, keep, dy[-3:] * 2, 0)
+    """The number of a block of four words is beyond 32 bits; and with 32-bit indices, of which four times n is none."""
+    for n in (4 * FAR + 3, 2**30 - 1):
+        p, seed, offset = 0.5, 3, 4
+        x, dy = case.sparse(n), case.sparse(n)
+        x[-3:], dy[-3:] = case.normal(3), case.normal(3)
+        keep = np.array([oracle.philox_word(seed, offset, i) >= p * 2**32 for i in range(n - 3, n)])
+        y, saved = kernels.forward(case.be, x=x, p=p, seed=seed, offset=offset)
+        case.compare(saved.mask[-3:], None, np.array, keep)
+        case.compare(y[-3:], None, np.where, keep, x[-3:] * 2, 0)
+        dx = kernels.backward(case.be, dy=dy, saved=saved)
+        case.compare(dx[-3:], None, np.where, keep, dy[-3:] * 2, 0)
