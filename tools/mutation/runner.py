@@ -120,8 +120,8 @@ def verdict(mutant: Mutant, original: dict[tuple[str, str], bytes], work: Path) 
 class Workers:
     """Children, one a mutant, at most ``count`` at a time."""
 
-    def __init__(self, count: int, cache: Path) -> None:
-        self.count, self.cache = count, cache
+    def __init__(self, count: int) -> None:
+        self.count = count
         self._originals: dict[str, dict[tuple[str, str], bytes]] = {}
         self._running: dict[int, tuple[Mutant, int, Path]] = {}
 
@@ -155,10 +155,8 @@ class Workers:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 2)
             signal.signal(signal.SIGPROF, signal.SIG_DFL)
-            kernels = work / "cache" / "kernels"
-            kernels.mkdir(parents=True)
-            for library in (self.cache / "kernels").glob("runtime-*"):
-                os.link(library, kernels / library.name)
+            runtime = host.runtime()  # the same file for all: its path is part of what is compiled
+            host.runtime = lambda: runtime
             os.environ["NNLAB_CACHE_DIR"] = str(work / "cache")
             try:
                 answer = verdict(mutant, self._originals[mutant.file], work)
