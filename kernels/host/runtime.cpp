@@ -420,7 +420,7 @@ class Machine {
   Fiber* following() {
     const unsigned thread = order_[position_++];
     if (position_ < count_) threads_[order_[position_]].fiber->context.expect();
-    select(thread);
+    select(thread, threads_[thread].fiber);
     return threads_[thread].fiber;
   }
 
@@ -434,7 +434,7 @@ class Machine {
       }
       all_ready_ = arrived_ == count_;  // the common case: all have come to one barrier, and nobody's state is looked at
       if (all_ready_)
-        arrived_ = 0;
+        block_met();
       else
         release();
       if (failed_) return nullptr;
@@ -444,8 +444,9 @@ class Machine {
     return nullptr;
   }
 
-  void select(unsigned thread) {
+  void select(unsigned thread, Fiber* fiber) {
     current_ = thread;
+    threads_[thread].fiber = fiber;
     threadIdx = threads_[thread].index;
   }
 
@@ -470,8 +471,7 @@ class Machine {
   void work() {
     Fiber* me = fresh_;
     while (next_ < count_) {
-      select(order_[next_++]);
-      threads_[current_].fiber = me;
+      select(order_[next_++], me);
       const unsigned thread = current_;
       launch_.body(launch_.arguments);
       threads_[thread].state = Thread::finished;
@@ -493,6 +493,9 @@ class Machine {
     if (!any && !failed_) report_stuck();
   }
 
+  // All threads of the block have met.
+  void block_met() { arrived_ = 0; }
+
   bool release_block() {
     uint64_t holds = 0;
     for (const Thread& thread : threads_) {
@@ -503,7 +506,7 @@ class Machine {
     const Call& first = *threads_[0].call;
     if (first.meeting == Meeting::barrier_and) holds = holds == count_;
     if (first.meeting == Meeting::barrier_or) holds = holds != 0;
-    arrived_ = 0;
+    block_met();
     for (Thread& thread : threads_) {
       thread.result = holds;
       thread.state = Thread::ready;

@@ -197,15 +197,8 @@ def _entry(library: Path, name: str, count: int) -> tuple[Any, bytes]:
     if len(buffer.value) != count:
         raise ArgumentError(f"[{name}] takes {len(buffer.value)} arguments, got {count}")
     u64 = ctypes.c_uint64
-    entry.argtypes = [ctypes.c_void_p] * 2 + [
-        u64,
-        ctypes.c_int,
-        u64,
-        ctypes.c_void_p,
-        ctypes.c_char_p,
-        u64,
-        ctypes.c_uint,
-    ]
+    numbers = [u64, ctypes.c_int, u64]
+    entry.argtypes = [*[ctypes.c_void_p] * 2, *numbers, ctypes.c_void_p, ctypes.c_char_p, u64, ctypes.c_uint]
     entry.restype = ctypes.c_int
     return entry, buffer.value
 

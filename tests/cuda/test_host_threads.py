@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -58,9 +56,9 @@ def library() -> Path:
 
 
 @pytest.fixture(params=[1, 2, 5])
-def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(cpu, "thread_count", lambda: request.param)
-    yield request.param
+    return int(request.param)
 
 
 def test_the_same_bits(library: Path, threads: int) -> None:
@@ -128,7 +126,10 @@ def test_several_threads_do_work(library: Path, monkeypatch: pytest.MonkeyPatch)
 def test_after_a_fork(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The child has none of its parent's helping threads."""
     monkeypatch.setattr(cpu, "thread_count", lambda: 2)
-    run: Callable[[], Any] = lambda: BE.run_kernel(library, "who", 100, 32, [np.zeros(100, np.uint64), np.int32(20000)])
+
+    def run() -> None:
+        BE.run_kernel(library, "who", 100, 32, [np.zeros(100, np.uint64), np.int32(20000)])
+
     run()
     child = os.fork()
     if child == 0:
