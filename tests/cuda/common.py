@@ -11,8 +11,10 @@ import pytest
 
 from nnlab.backend import get_backend
 from nnlab.cuda import launch, sources
-from nnlab.testing import tolerance
 from tests import emulator
+from tests.cuda.case import near
+
+__all__ = ["CPU", "DTYPES", "EMULATED", "HALVES", "break_sources", "equal", "near", "plain", "small_grid"]
 
 CPU, EMULATED = get_backend("cpu"), emulator.backend()
 DTYPES = ["float32", "float64", "float16", "bfloat16"]
@@ -45,11 +47,3 @@ def equal(found: np.ndarray, wanted: np.ndarray, message: str = "") -> None:
 def plain(array: np.ndarray) -> np.ndarray:
     """bfloat16 as float32, exactly."""
     return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array
-
-
-def near(found: np.ndarray, wanted: np.ndarray, terms: int, message: str = "", scale: float = 0.0) -> None:
-    """Equal to the float64 oracle within the tolerance table, relative to the largest finite value (or ``scale``, where
-    a result may be the small difference of numbers that large)."""
-    size = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=scale))
-    rtol = tolerance(found.dtype, terms)
-    np.testing.assert_allclose(found.astype(np.float64), wanted, rtol=rtol, atol=rtol * size, err_msg=message)
