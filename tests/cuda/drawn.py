@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nnlab.errors import ShapeError
-from nnlab.geometry import PoolGeometry, pool_geometry
+from nnlab.geometry import ConvGeometry, PoolGeometry, conv_geometry, pool_geometry
 
 
 def pooling(random: np.random.Generator, dims: int, dilated: bool = True) -> PoolGeometry:
@@ -21,3 +21,22 @@ def pooling(random: np.random.Generator, dims: int, dilated: bool = True) -> Poo
             return pool_geometry((2, 2, *size), kernel, stride, padding, dilation, bool(random.integers(2)))
         except ShapeError:
             continue
+
+
+def convolution(random: np.random.Generator, dims: int) -> ConvGeometry:
+    """A convolution of a small array; drawn again where the kernel does not fit."""
+    while True:
+        groups, inputs, outputs = (int(random.integers(1, most)) for most in (4, 6, 9))
+        kernel, stride, dilation = (tuple(random.integers(1, most, dims).tolist()) for most in (5, 4, 4))
+        padding = tuple(random.integers(0, 4, dims).tolist())
+        size = tuple(random.integers(2, 8, dims).tolist())
+        x_shape, w_shape = (2, groups * inputs, *size), (groups * outputs, inputs, *kernel)
+        try:
+            return conv_geometry(x_shape, w_shape, stride, padding, dilation, groups)
+        except ShapeError:
+            continue
+
+
+def channels_last(array: np.ndarray) -> np.ndarray:
+    """The same values with channels last in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
