@@ -140,12 +140,15 @@ class _RNNBase(_Weights):
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Any, Any]:
         """(output, h_n), an LSTM's (output, (h_n, c_n)); see the class."""
         if isinstance(input, PackedSequence):
-            self._check_features(input.data, 2, "a PackedSequence of rows (N, {0})")
+            must = f"have rows of {self.input_size} features in its PackedSequence"
+            self._check_features(input.data, (2,), must)
             padded = unpack(input)
             y, h_n, c_n = self._layers(padded, hx, lengths_of(input).tolist())
             return pack_like(y, input), h_n if c_n is None else (h_n, c_n)
-        sizes = "(N, T, {0})" if self.batch_first else "(T, N, {0})"
-        self._check_features(input, 3, sizes + " or (T, {0})", also=2)
+        shape = "N, T" if self.batch_first else "T, N"
+        self._check_features(input, (2, 3), f"have shape ({shape}, {self.input_size}) or (T, {self.input_size})")
+        if input.shape[1 if self.batch_first and input.ndim == 3 else 0] == 0:
+            raise ShapeError(complaint(type(self).__name__, "input", "have at least one step", tuple(input.shape)))
         single = input.ndim == 2
         x = input.unsqueeze(1) if single else input.transpose(0, 1) if self.batch_first else input
         y, h_n, c_n = self._layers(x, hx, None, single)
@@ -155,14 +158,11 @@ class _RNNBase(_Weights):
             y = y.transpose(0, 1)
         return y, h_n if c_n is None else (h_n, c_n)
 
-    def _check_features(self, input: Tensor, dims: int, shape: str, also: int = 0) -> None:
+    def _check_features(self, input: Tensor, dims: tuple[int, ...], must: str) -> None:
         where = type(self).__name__
         check_input(where, input, weight_ih_l0=self._parameters["weight_ih_l0"])
-        if input.ndim not in (dims, also or dims) or input.shape[-1] != self.input_size:
-            must = f"have shape {shape.format(self.input_size)}"
+        if input.ndim not in dims or input.shape[-1] != self.input_size:
             raise ShapeError(complaint(where, "input", must, tuple(input.shape)))
-        if input.ndim > 1 and input.shape[1 if self.batch_first and input.ndim == 3 else 0] == 0:
-            raise ShapeError(complaint(where, "input", "have at least one step", tuple(input.shape)))
 
     def _layers(
         self, x: Tensor, hx: Any, lengths: list[int] | None, single: bool = False
