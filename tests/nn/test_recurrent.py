@@ -241,6 +241,22 @@ def test_gradients_of_first_and_second_order(name: str, options: dict[str, Any])
     assert gradgradcheck(run, [x, *weights], directions=1)
 
 
+def test_the_cell_update_of_the_lecture_notes() -> None:
+    """c = (-0.5, 0.2) partly forgotten by f = (0.1, 1), and i * g = (0.8, 0) * (0.9, -0.75) added: (0.67, 0.2)."""
+    i, f, g = np.array([0.8, 0.0]), np.array([0.1, 1.0]), np.array([0.9, -0.75])
+    with np.errstate(divide="ignore"):
+        sums = [np.log(i / (1 - i)), np.log(f / (1 - f)), np.arctanh(g), np.zeros(2)]
+    cell = nn.LSTMCell(1, 2).double()
+    with nnlab.no_grad():
+        for param in cell.parameters():
+            param.zero_()
+        cell.bias_ih.copy_(nnlab.tensor(np.concatenate(sums)))
+    c = nnlab.tensor([[-0.5, 0.2]], dtype="float64")
+    h_next, c_next = cell(nnlab.zeros(1, 1, dtype="float64"), (nnlab.zeros(1, 2, dtype="float64"), c))
+    np.testing.assert_allclose(c_next.detach().numpy(), [[0.67, 0.2]], rtol=1e-12)
+    np.testing.assert_allclose(h_next.detach().numpy(), 0.5 * np.tanh([[0.67, 0.2]]), rtol=1e-12)
+
+
 def test_a_cell_is_a_layer_of_one_step() -> None:
     for name in LAYERS:
         layer, cell = getattr(nn, name)(3, 4), getattr(nn, name + "Cell")(3, 4)
