@@ -91,7 +91,7 @@ def test_recurrent_layers(be: Any, name: str, dtype: str, lengths: list[int] | N
     results = []
     for device in ("cpu", "cuda"):
         layer.to(device).zero_grad()
-        given: Any = x.to(device).requires_grad_()
+        given: Any = x.detach().to(device).requires_grad_()
         packed = given if lengths is None else nn.utils.rnn.pack_padded_sequence(given, lengths, enforce_sorted=False)
         y, last = layer(packed)
         y = y if lengths is None else y.data
