@@ -34,7 +34,8 @@ from nnlab.nn.modules.pooling import (
     MaxUnpool2d,
     MaxUnpool3d,
 )
-from nnlab.nn.modules.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from nnlab.nn.modules.recurrent import GRU, LSTM, RNN
+from nnlab.nn.modules.recurrent_cell import GRUCell, LSTMCell, RNNCell
 from nnlab.nn.parameter import Parameter
 
 __all__ = [
