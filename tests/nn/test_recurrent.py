@@ -311,16 +311,18 @@ def test_small_things() -> None:
     assert all((p.grad.numpy() == 0).all() for p in layer.parameters())
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(("dtype", "far"), [("float32", 1e-5), ("float16", 1e-2), ("bfloat16", 5e-2)])
 @pytest.mark.parametrize("name", LAYERS)
-def test_smaller_dtypes(name: str, dtype: str) -> None:
+def test_smaller_dtypes(name: str, dtype: str, far: float) -> None:
     wide = getattr(nn, name)(3, 4, bidirectional=True).to(dtype=dtype).double()
     layer = copy.deepcopy(wide).to(dtype=dtype)
     x = nnlab.randn(5, 2, 3, dtype=dtype)
     y, _ = layer(x)
-    assert y.dtype == dtype
-    rtol = 1e-5 if dtype == "float32" else 1e-2
-    np.testing.assert_allclose(y.detach().numpy(), wide(x.double())[0].detach().numpy(), rtol=0, atol=rtol)
+    assert y.dtype.name == dtype
+    (y * y).sum().backward()
+    assert {p.grad.dtype.name for p in layer.parameters()} == {dtype}
+    found = y.detach().double().numpy()
+    np.testing.assert_allclose(found, wide(x.double())[0].detach().numpy(), rtol=0, atol=far)
 
 
 @pytest.mark.parametrize(
