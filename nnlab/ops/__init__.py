@@ -9,7 +9,9 @@ from types import ModuleType
 from nnlab.backend import Backend
 
 # Operations that have hand-written kernels; all others run as array code.
-CUDA_KERNELS = frozenset({"adam", "avg_pool", "dropout", "local_response_norm", "max_pool", "relu", "sgd", "softmax"})
+CUDA_KERNELS = frozenset(
+    {"adam", "avg_pool", "cross_entropy", "dropout", "local_response_norm", "max_pool", "relu", "sgd", "softmax"}
+)
 
 
 @cache
