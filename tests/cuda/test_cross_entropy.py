@@ -68,7 +68,7 @@ def check(
         spread = np.broadcast_to(g, numbers.shape).reshape(-1).astype(np.float64)
         dx = kernels.backward(EMULATED, g=g, q=q, target=target, smoothing=smoothing)
         assert dx.dtype == wide
-        # The loops add each class's share to each gradient: over 1100 equal shares they drift by more than the tolerance
+        # The loops add each class's share to each gradient and drift by more than the tolerance over 1100 equal shares
         # (1e-13 in float64, where the kernel is right to 1e-16). Long lines are compared with the array code below.
         if shape[1] <= 50:
             wanted = oracle.cross_entropy_grad(scores, flat, used, IGNORED, smoothing, spread)
@@ -126,7 +126,7 @@ def test_drawn_shapes(shape: tuple[int, int, int], dtype: str, weighted: bool, s
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("team", teams.VARIANTS["TEAM"])
 def test_every_team_for_every_layout(monkeypatch: pytest.MonkeyPatch, team: int, dtype: str) -> None:
-    monkeypatch.setattr(teams, "grid", lambda lines, count, inner: teams.of_teams(lines, team))
+    monkeypatch.setitem(launch.FORCED, "TEAM", team)
     for number, shape in enumerate([(11, 5, 1), (2, 40, 3), (2, 600, 1)]):
         check(shape, dtype, True, 0.2, number, orders=team > 1)
 
@@ -201,7 +201,6 @@ def test_infinite_gradients_of_ignored_elements_are_dropped() -> None:
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_grid_stride_and_64_bit_indices(monkeypatch: pytest.MonkeyPatch, wide: bool) -> None:
-    monkeypatch.setattr(teams, "MAX_BLOCKS", 2)
     monkeypatch.setattr(kernels, "_PART", 40)
     small_grid(monkeypatch)
     if wide:

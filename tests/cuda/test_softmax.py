@@ -31,15 +31,13 @@ def passes(x: np.ndarray, dy: np.ndarray, axis: int) -> list[np.ndarray]:
 
 def loops(x: np.ndarray, dy: np.ndarray, y: np.ndarray, log_y: np.ndarray, axis: int) -> list[np.ndarray]:
     """The same line by line in float64; gradients from the results that the kernels saved."""
-    lines = [np.moveaxis(a.astype(np.float64), axis, -1) for a in (x, dy, y, log_y)]
-    found = [np.empty(lines[0].shape) for _ in range(4)]
-    for i in np.ndindex(lines[0].shape[:-1] if x.size else (0,)):
-        row, d, p, q = (a[i] for a in lines)
-        along, total = sum(a * b for a, b in zip(d, p, strict=True)), sum(d)
-        found[0][i], found[1][i] = oracle.softmax(row), oracle.log_softmax(row)
-        found[2][i] = [a * (b - along) for a, b in zip(p, d, strict=True)]
-        found[3][i] = [a - np.exp(b) * total for a, b in zip(d, q, strict=True)]
-    return [np.moveaxis(a, -1, axis) for a in found]
+    x, dy, y, log_y = (a.astype(np.float64) for a in (x, dy, y, log_y))
+    results = [oracle.along(oracle.softmax, axis, x), oracle.along(oracle.log_softmax, axis, x)]
+    return [
+        *results,
+        oracle.along(oracle.softmax_grad, axis, dy, y),
+        oracle.along(oracle.log_softmax_grad, axis, dy, log_y),
+    ]
 
 
 def check(shape: tuple[int, ...], axis: int, dtype: str, key: int = 0, orders: bool = False) -> None:
@@ -83,16 +81,17 @@ def test_drawn_shapes(shape: list[int], axis: int, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("team", teams.VARIANTS["TEAM"])
 def test_every_team_for_every_layout(monkeypatch: pytest.MonkeyPatch, team: int, dtype: str) -> None:
-    monkeypatch.setattr(teams, "grid", lambda lines, count, inner: teams.of_teams(lines, team))
+    monkeypatch.setitem(launch.FORCED, "TEAM", team)
     for number, (shape, axis) in enumerate([((11, 5), 1), ((2, 40, 3), 1), ((2, 600), 1), ((260, 2), 0)]):
         check(shape, axis, dtype, number, orders=team > 1)
 
 
 def test_teams_by_shape() -> None:
-    found = [teams.grid(10, count, inner).macros["TEAM"] for count, inner in ((7, 1), (8, 1), (1024, 1), (1025, 1))]
+    kernel = kernels._FORWARD
+    found = [teams.grid(kernel, 10, count, 1).macros["TEAM"] for count in (7, 8, 1024, 1025)]
     assert found == [1, 32, 32, 256]
-    assert teams.grid(10, 1025, 2).macros["TEAM"] == 1
-    grids = [teams.of_teams(lines, 32) for lines in (8, 9)]
+    assert teams.grid(kernel, 10, 1025, 2).macros["TEAM"] == 1
+    grids = [teams.of_teams(kernel, lines, 32) for lines in (8, 9)]
     assert [(grid.blocks, grid.threads) for grid in grids] == [((1,), (256,)), ((2,), (256,))]
 
 
@@ -142,7 +141,6 @@ def test_half_adds_up_in_float32() -> None:
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_grid_stride_and_64_bit_indices(monkeypatch: pytest.MonkeyPatch, wide: bool) -> None:
-    monkeypatch.setattr(teams, "MAX_BLOCKS", 2)
     small_grid(monkeypatch)
     if wide:
         monkeypatch.setattr(launch, "_INDEX_LIMIT", 10)

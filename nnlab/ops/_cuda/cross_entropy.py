@@ -18,6 +18,7 @@ from nnlab.ops.cross_entropy import Target
 __all__ = ["backward", "coefficients", "cross_entropy", "nll", "prepare", "reduce"]
 
 _PART = 4096  # elements that a block adds up
+_WIDE = ("float32", "float64")  # of what forward has made
 _TARGET = {"flat": "int64*", "weight": "acc*", "used": "bool*"}
 _OPTIONS = {"count": "index", "inner": "index", "weighted": "int32", "own": "acc", "even": "acc"}
 _FORWARD = Kernel(
@@ -44,13 +45,15 @@ _BACKWARD = Kernel(
         "own": "acc",
         "even": "acc",
     },
+    _WIDE,
 )
 _NLL = Kernel("cross_entropy", "cross_entropy_nll", {"x": "scalar*", **_TARGET, "loss": "acc*", "lines": "index"})
 _SUM = Kernel(
     "cross_entropy",
     "cross_entropy_sum",
     {"x": "scalar*", "y": "scalar*", "n": "index", "parts": "index", "part": "index"},
-    variants=teams.VARIANTS,
+    _WIDE,
+    teams.VARIANTS,
 )
 
 
@@ -81,7 +84,7 @@ def cross_entropy(be: Backend, *, x: Any, target: Target, smoothing: float) -> t
     dtype = accumulator(x.dtype)
     loss, q = xp.empty(target.flat.shape, dtype), xp.empty(x.shape, dtype)
     _, count, inner = x.shape
-    grid = teams.grid(loss.size, count, inner)
+    grid = teams.grid(_FORWARD, loss.size, count, inner)
     launch(
         be, _FORWARD, threads=grid, x=xp.asarray(x, order="C"), **_target(be, target), loss=loss, q=q,
         lines=loss.size, count=count, inner=inner, **_options(be, target, count, smoothing, dtype),
@@ -96,7 +99,7 @@ def reduce(be: Backend, *, loss: Any, total: Any, reduction: str) -> Any:
     x = xp.asarray(loss, order="C").reshape(-1)
     while x.size > 1:
         y = xp.empty(-(-x.size // _PART), x.dtype)
-        grid = teams.grid(y.size, min(x.size, _PART), 1)
+        grid = teams.grid(_SUM, y.size, min(x.size, _PART), 1)
         launch(be, _SUM, threads=grid, x=x, y=y, n=x.size, parts=y.size, part=_PART)
         x = y
     result = x.reshape(()) if x.size else xp.zeros((), loss.dtype)
