@@ -30,6 +30,8 @@ FLAGS = (
 )
 _WARNINGS = ("-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function")
 _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)')
+_UNROLL = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+unroll\b[ \t]*([^\n]*?)[ \t]*$", re.MULTILINE)
+_WHOLE = 64  # loops without a number, up to this many times round
 _DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\s*\(\s*\d+\s*\)\s*)?([\w:]+)\s+(\w+)\s*\[\s*\]\s*;")
 
 
@@ -55,10 +57,12 @@ def compile_text(name: str, text: str, *, macros: Mapping[str, str | int]) -> Pa
     """
     headers = _folder()
     text = _DYNAMIC.sub(r"DYNAMIC_SHARED(\1, \2);", text)
+    if "clang" not in emulated.compiler()[1]:  # which knows CUDA's spelling
+        text = _UNROLL.sub(lambda found: f"#pragma GCC unroll {found[1] or _WHOLE}", text)
     entries = "\n".join(f"HOST_ENTRY({kernel})" for kernel in _KERNEL.findall(text))
     text = f'#include "cuda_host.h"\n#line 1 "{name}.cu"\n{text}\n{entries}\n'
     defines = [f"-D{macro}={value}" for macro, value in sorted(macros.items())]
-    pasted = [(headers / file).read_text(encoding="utf-8") for file in ("cuda_host.h", "cuda_fp16.h", "runtime.h")]
+    pasted = [file.read_text(encoding="utf-8") for file in sorted(headers.glob("*.h"))]
     return _library(name, text, [*FLAGS, *_WARNINGS, *defines], pasted, [str(runtime())])
 
 
