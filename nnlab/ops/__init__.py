@@ -10,7 +10,18 @@ from nnlab.backend import Backend
 
 # Operations that have hand-written kernels; all others run as array code.
 CUDA_KERNELS = frozenset(
-    {"adam", "avg_pool", "cross_entropy", "dropout", "local_response_norm", "max_pool", "relu", "sgd", "softmax"}
+    {
+        "adam",
+        "avg_pool",
+        "bias_relu",
+        "cross_entropy",
+        "dropout",
+        "local_response_norm",
+        "max_pool",
+        "relu",
+        "sgd",
+        "softmax",
+    }
 )
 
 

@@ -8,15 +8,20 @@ from nnlab.cuda.launch import Grid, Kernel, choose
 VARIANTS = {"TEAM": (32, 1, 256)}
 """Threads a line."""
 
-_SHORT = 8  # elements of a contiguous line that one thread reads alone
-_LONG = 1024  # elements of a contiguous line from which on a block is better than a warp
+_SHORT = 8  # fewer elements of a line than this one thread reads alone
+_LONG = 1024  # more elements than this a block reads
 
 
 def grid(kernel: Kernel, lines: int, count: int, inner: int) -> Grid:
     """The threads for ``lines`` lines of ``count`` elements that are ``inner`` apart, chosen by shapes alone."""
-    if inner > 1 or count < _SHORT:
-        return of_teams(kernel, lines, 1)
-    return of_teams(kernel, lines, 32 if count <= _LONG else 256)
+    return of_teams(kernel, lines, 1 if inner > 1 else of_line(count))
+
+
+def of_line(count: int) -> int:
+    """The team for a line of so many elements, read along the line."""
+    if count < _SHORT:
+        return 1
+    return 32 if count <= _LONG else 256
 
 
 def of_teams(kernel: Kernel, lines: int, team: int) -> Grid:
