@@ -12,6 +12,7 @@ from nnlab.backend import Backend
 CUDA_KERNELS = frozenset(
     {
         "adam",
+        "adaptive_max_pool",
         "avg_pool",
         "bias_relu",
         "cross_entropy",
