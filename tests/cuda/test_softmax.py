@@ -87,13 +87,16 @@ def test_every_team_for_every_layout(monkeypatch: pytest.MonkeyPatch, team: int,
         check(shape, axis, dtype, number, orders=team > 1)
 
 
-def test_teams_by_shape() -> None:
+def test_teams_by_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = kernels._FORWARD
     found = [teams.grid(kernel, 10, count, 1).macros["TEAM"] for count in (7, 8, 1024, 1025)]
     assert found == [1, 32, 32, 256]
     assert teams.grid(kernel, 10, 1025, 2).macros["TEAM"] == 1
     grids = [teams.of_teams(kernel, lines, 32) for lines in (8, 9)]
     assert [(grid.blocks, grid.threads) for grid in grids] == [((1,), (256,)), ((2,), (256,))]
+    monkeypatch.setattr(launch, "BLOCK", 512)
+    grid = teams.of_teams(kernel, 9, 256)
+    assert (grid.blocks, grid.threads) == ((9,), (256,))
 
 
 def test_a_number_alone() -> None:

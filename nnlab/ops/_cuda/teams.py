@@ -25,7 +25,9 @@ def of_line(count: int) -> int:
 
 
 def of_teams(kernel: Kernel, lines: int, team: int) -> Grid:
-    """Blocks for that many lines, ``team`` threads each unless a test asks for another team."""
+    """Blocks for that many lines, ``team`` threads each unless a test asks for another team; more than a warp are a
+    block of their own."""
     macros = choose(kernel, TEAM=team)
-    threads = max(macros["TEAM"], launch.BLOCK)
-    return Grid((min(-(-lines * macros["TEAM"] // threads), launch.MAX_BLOCKS),), (threads,), macros=macros)
+    team = macros["TEAM"]
+    threads = team if team > 32 else max(team, launch.BLOCK)
+    return Grid((min(-(-lines * team // threads), launch.MAX_BLOCKS),), (threads,), macros=macros)
