@@ -12,9 +12,10 @@ import math
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -160,29 +161,33 @@ class EmulatedBackend:
             KernelError: threads did not meet at a barrier, a shuffle's mask was wrong, an array was overrun.
             ArgumentError: the arguments are not those that the kernel declares, or a block has more than 1024 threads.
         """
-        if not 0 < math.prod(_sizes(block)) <= _MAX_THREADS:
+        sizes = _sizes(grid), _sizes(block)
+        if not 0 < math.prod(sizes[1]) <= _MAX_THREADS:
             raise ArgumentError(complaint(name, "block", f"have 1..{_MAX_THREADS} threads", block))
         entry, types = _entry(library, name, len(arguments))
-        places = _Arena([a for a in arguments if isinstance(a, np.ndarray)])
-        values: list[np.ndarray] = []
-        for position, (argument, kind) in enumerate(zip(arguments, types)):
-            pointer = isinstance(argument, np.ndarray)
-            size = 0 if pointer else argument.dtype.itemsize
-            if pointer != (kind in b"rw") or (not pointer and size != kind):
-                what = "an array" if kind in b"rw" else f"a scalar of {kind} bytes"
-                got = f"argument {position} = {type(argument).__name__}"
-                raise ArgumentError(complaint(name, f"argument {position}", f"be {what}", got))
-            values.append(np.array(places.address(argument), np.uint64) if pointer else np.array(argument))
-        pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
-        message = ctypes.create_string_buffer(1024)
-        order = _ORDERS[self.order] if isinstance(self.order, str) else _SHUFFLED
-        seed = 0 if isinstance(self.order, str) else self.order
-        threads = 1 if self._in_order else cpu.thread_count()
-        failed = entry(_sizes(grid), _sizes(block), shared, order, seed, pointers, message, len(message), threads)
-        if failed:
-            raise KernelError(message.value.decode())
-        places.check(name, arguments)
-        places.copy_back(a for a, kind in zip(arguments, types) if kind == ord("w"))
+        with _Arena([a for a in arguments if isinstance(a, np.ndarray)]) as places:
+            values = (ctypes.c_uint64 * max(len(types), 1))()
+            for position, (argument, kind) in enumerate(zip(arguments, types)):
+                pointer = isinstance(argument, np.ndarray)
+                if pointer != (kind in b"rw") or (not pointer and argument.itemsize != kind):
+                    what = "an array" if kind in b"rw" else f"a scalar of {kind} bytes"
+                    got = f"argument {position} = {type(argument).__name__}"
+                    raise ArgumentError(complaint(name, f"argument {position}", f"be {what}", got))
+                if pointer:
+                    values[position] = places.address(argument)
+                else:
+                    ctypes.memmove(ctypes.byref(values, 8 * position), argument.tobytes(), kind)
+            first = ctypes.addressof(values)
+            pointers = (ctypes.c_void_p * len(values))(*range(first, first + 8 * len(values), 8))
+            message = ctypes.create_string_buffer(1024)
+            order = _ORDERS[self.order] if isinstance(self.order, str) else _SHUFFLED
+            seed = 0 if isinstance(self.order, str) else self.order
+            threads = 1 if self._in_order else cpu.thread_count()
+            failed = entry(*sizes, shared, order, seed, pointers, message, len(message), threads)
+            if failed:
+                raise KernelError(message.value.decode())
+            places.check(name, arguments)
+            places.copy_back(a for a, kind in zip(arguments, types) if kind == ord("w"))
 
 
 @cache
@@ -203,57 +208,113 @@ def _entry(library: Path, name: str, count: int) -> tuple[Any, bytes]:
     return entry, buffer.value
 
 
+@lru_cache(maxsize=1024)
 def _sizes(of: int | tuple[int, ...]) -> Any:
     sizes = of if isinstance(of, tuple) else (of,)
     return (ctypes.c_uint32 * 3)(*sizes, *[1] * (3 - len(sizes)))
 
 
+class _Memory(threading.local):
+    """A thread's memory for copies of arrays, kept from launch to launch; between the copies it holds poison."""
+
+    def __init__(self) -> None:
+        self.free: list[
+            tuple[np.ndarray, tuple[int, ...]]
+        ] = []  # memory, and the sizes of the copies it was laid out for
+
+
+_memory = _Memory()
+_KEPT = 256 << 20  # bytes; larger memory is given back after its launch
+_CLEAN = bytes([POISON]) * RED_ZONE
+
+
+@cache
+def _compare() -> Any:
+    memcmp = ctypes.CDLL(None).memcmp
+    memcmp.argtypes, memcmp.restype = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t], ctypes.c_int
+    return memcmp
+
+
+def _start(array: np.ndarray) -> int:
+    start: int = array.__array_interface__["data"][0]
+    return start
+
+
 class _Arena:
-    """Copies of arrays, each between two red zones. Arrays that share memory share it in the copy too."""
+    """Copies of arrays, each between two red zones. Arrays that share memory share it in the copy too.
+
+    A context: the copies live inside the ``with`` block.
+    """
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
-        spans = sorted({(a.ctypes.data, a.ctypes.data + a.nbytes) for a in arrays if a.nbytes})
+        spans = sorted({(start, start + a.nbytes) for a in arrays if a.nbytes for start in (_start(a),)})
         merged: list[list[int]] = []
         for start, end in spans:
             if merged and start < merged[-1][1]:
                 merged[-1][1] = max(merged[-1][1], end)
             else:
                 merged.append([start, end])
-        self._spans: list[tuple[int, int, np.ndarray, int]] = []  # start, end, memory, where the copy starts in it
+        sizes = tuple(end - start for start, end in merged)
+        room = 2 * RED_ZONE + sum(size + 2 * RED_ZONE + _ALIGNMENT for size in sizes)
+        memory, laid_out = _memory.free.pop() if _memory.free else (np.empty(0, np.uint8), ())
+        if memory.nbytes < room:
+            memory, laid_out = np.empty(room + room // 4, np.uint8), ()
+        self._memory, self._sizes, self._base = memory, sizes, _start(memory)
+        # An empty array's address is between the first two zones: nothing there may be read or written.
+        self._spans = [(0, 0, self._base + RED_ZONE)]  # start, end, start of the copy
+        place = self._base + 3 * RED_ZONE
         for start, end in merged:
-            memory = np.empty(end - start + 2 * RED_ZONE + _ALIGNMENT, np.uint8)
-            place = RED_ZONE - (memory.ctypes.data + RED_ZONE) % -_ALIGNMENT
-            memory[:place].fill(POISON)
-            ctypes.memmove(memory.ctypes.data + place, start, end - start)
-            memory[place + end - start :].fill(POISON)
-            self._spans.append((start, end, memory, place))
-        # An empty array's address: nothing there may be read or written.
-        self._nowhere = np.full(2 * RED_ZONE, POISON, np.uint8)
+            place += -place % _ALIGNMENT
+            ctypes.memmove(place, start, end - start)
+            self._spans.append((start, end, place))
+            place += end - start + 2 * RED_ZONE
+        if sizes != laid_out or not sizes:
+            for zone in self._zones():
+                ctypes.memset(zone, POISON, RED_ZONE)
+
+    def __enter__(self) -> _Arena:
+        return self
+
+    def __exit__(self, error: Any, *_: Any) -> None:
+        # After an error nobody knows what the zones hold.
+        if error is None and self._memory.nbytes <= _KEPT:
+            _memory.free.append((self._memory, self._sizes))
+
+    def _zones(self) -> Iterator[int]:
+        """Where each red zone starts; two for each span."""
+        for start, end, place in self._spans:
+            yield place - RED_ZONE
+            yield place + end - start
 
     def address(self, array: np.ndarray) -> int:
         """Where the copy of an array lies."""
-        for start, end, memory, place in self._spans:
-            if start <= array.ctypes.data < end and array.nbytes:
-                return memory.ctypes.data + place + array.ctypes.data - start
-        return self._nowhere.ctypes.data + RED_ZONE
+        at = _start(array)
+        for start, end, place in self._spans:
+            if start <= at < end and array.nbytes:
+                return place + at - start
+        return self._base + RED_ZONE
 
     def check(self, kernel: str, arguments: Sequence[Any]) -> None:
         """Raise if a red zone was written."""
-        for start, end, memory, place in self._spans:
-            after = place + end - start
-            past = np.flatnonzero(memory[after:] != POISON) + end - start
-            wrong = np.concatenate([np.flatnonzero(memory[:place] != POISON) - place, past])
-            if wrong.size:
-                owners = [
-                    f"argument {i} (shape {a.shape}, {a.dtype}, {a.nbytes} bytes)"
-                    for i, a in enumerate(arguments)
-                    if isinstance(a, np.ndarray) and start <= a.ctypes.data < end
-                ]
-                raise KernelError(f"[{kernel}] wrote bytes {wrong[0]} to {wrong[-1]} of {' / '.join(owners)}")
-        if (self._nowhere != POISON).any():
-            raise KernelError(f"[{kernel}] wrote to an empty array")
+        compare = _compare()
+        if not any(compare(zone, _CLEAN, RED_ZONE) for zone in self._zones()):
+            return
+        for start, end, place in self._spans:
+            at, size = place - self._base, end - start
+            past = np.flatnonzero(self._memory[at + size : at + size + RED_ZONE] != POISON) + size
+            wrong = np.concatenate([np.flatnonzero(self._memory[at - RED_ZONE : at] != POISON) - RED_ZONE, past])
+            if not wrong.size:
+                continue
+            if not size:
+                raise KernelError(f"[{kernel}] wrote to an empty array")
+            owners = [
+                f"argument {i} (shape {a.shape}, {a.dtype}, {a.nbytes} bytes)"
+                for i, a in enumerate(arguments)
+                if isinstance(a, np.ndarray) and start <= _start(a) < end
+            ]
+            raise KernelError(f"[{kernel}] wrote bytes {wrong[0]} to {wrong[-1]} of {' / '.join(owners)}")
 
     def copy_back(self, arrays: Iterator[np.ndarray]) -> None:
         for array in arrays:
             if array.nbytes:
-                ctypes.memmove(array.ctypes.data, self.address(array), array.nbytes)
+                ctypes.memmove(_start(array), self.address(array), array.nbytes)
