@@ -392,6 +392,39 @@ class Machine {
     __builtin_unreachable();
   }
 
+  void copy_async(Copy copy, const char* file, int line) {
+    const auto to = reinterpret_cast<std::uintptr_t>(copy.to), from = reinterpret_cast<std::uintptr_t>(copy.from);
+    if (to % copy.bytes != 0 || (from % copy.bytes != 0 && copy.inside != 0))
+      nnlab::fail("copy_async (%s:%d) of %u bytes from or to an address that is no multiple of that", file, line,
+                  copy.bytes);
+    if (copy.inside > copy.bytes)
+      nnlab::fail("copy_async (%s:%d) of %u bytes reads %u", file, line, copy.bytes, copy.inside);
+    if (!is_shared(copy.to, copy.bytes))
+      nnlab::fail("copy_async (%s:%d) to an address that is not in shared memory", file, line);
+    if (copies_.empty()) copies_.resize(count_);
+    Copies& mine = copies_[current_];
+    copy.group = mine.groups;
+    // Late copies show a missing wait, early ones a buffer that is still in use.
+    const bool early = launch_.order == Order::shuffled ? next_random(random_) & 1 : launch_.order == Order::descending;
+    if (early)
+      land(copy);
+    else
+      mine.waiting.push_back(copy);
+  }
+
+  void commit_copies() {
+    if (!copies_.empty()) ++copies_[current_].groups;
+  }
+
+  void wait_copies(unsigned groups) {
+    if (copies_.empty()) return;
+    auto& waiting = copies_[current_].waiting;
+    const uint64_t done = copies_[current_].groups;
+    std::size_t i = 0;
+    while (i < waiting.size() && waiting[i].group + groups < done) land(waiting[i++]);
+    waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+
   unsigned lane() const { return current_ % kWarp; }
   void* dynamic_shared() { return dynamic_.data(); }
 
@@ -400,6 +433,25 @@ class Machine {
     char bytes[16];
   };
 
+  struct Copies {
+    std::vector<Copy> waiting;
+    uint64_t groups = 0;
+  };
+
+  static void land(const Copy& copy) {
+    std::memcpy(copy.to, copy.from, copy.inside);
+    std::memset(static_cast<char*>(copy.to) + copy.inside, 0, copy.bytes - copy.inside);
+  }
+
+  bool is_shared(const void* place, std::size_t size) const {
+    const auto at = reinterpret_cast<std::uintptr_t>(place);
+    const auto within = [&](const void* start, std::size_t length) {
+      const auto from = reinterpret_cast<std::uintptr_t>(start);
+      return from <= at && at + size <= from + length;
+    };
+    return tls_.start == nullptr || within(tls_.start, tls_.size) || within(dynamic_.data(), launch_.shared);
+  }
+
   void poison() {
     std::memset(static_cast<void*>(dynamic_.data()), 0xFF, dynamic_.size() * sizeof(Wide));
     if (tls_.start != nullptr) std::memset(tls_.start, 0xFF, tls_.size);
@@ -407,6 +459,7 @@ class Machine {
 
   void run_block() {
     poison();
+    for (Copies& of_thread : copies_) of_thread = {};
     if (launch_.order == Order::shuffled) arrange(order_, launch_.order, random_);
     unfinished_ = count_;
     next_ = 0;
@@ -530,12 +583,22 @@ class Machine {
         const Thread& partner = threads_[base + other];
         if (!(thread.call->mask >> other & 1)) continue;
         complete = partner.state == Thread::waiting && partner.call->meeting == thread.call->meeting &&
-                   partner.call->mask == thread.call->mask;
+                   partner.call->mask == thread.call->mask && partner.call->act == thread.call->act;
         if (!complete) break;
         here |= 1u << other;
         holds |= static_cast<uint32_t>(partner.call->value != 0) << other;
       }
       if (!complete) continue;
+      if (thread.call->meeting == Meeting::act) {
+        if (lanes < kWarp) {
+          report(base + lane, "%s (%s:%d) in a warp of %u threads", thread.call->name, thread.call->file,
+                 thread.call->line, lanes);
+          return true;
+        }
+        uint64_t values[kWarp];
+        for (unsigned other = 0; other < kWarp; ++other) values[other] = threads_[base + other].call->value;
+        thread.call->act(values);
+      }
       finish_warp(base, here, holds);
       any = true;
     }
@@ -583,7 +646,8 @@ class Machine {
         return;
       }
       const bool met = block ? same_place(*other.call, call)
-                             : other.call->meeting == call.meeting && other.call->mask == call.mask;
+                             : other.call->meeting == call.meeting && other.call->mask == call.mask &&
+                                   other.call->act == call.act;
       if (met) continue;
       char masks[64] = "";
       if (!block && !of_block(*other.call))
@@ -619,6 +683,7 @@ class Machine {
   std::vector<Thread> threads_;
   std::vector<unsigned> order_;
   std::vector<Wide> dynamic_;
+  std::vector<Copies> copies_;  // of each thread, where there are any
   std::vector<Fiber*> fibers_, idle_;
   const Range tls_;
   Context scheduler_{};
@@ -649,6 +714,12 @@ void fail(const char* format, ...) {
 }
 
 unsigned lane() { return machine->lane(); }
+
+void copy_async(const Copy& copy, const char* file, int line) { machine->copy_async(copy, file, line); }
+
+void commit_copies() { machine->commit_copies(); }
+
+void wait_copies(unsigned groups) { machine->wait_copies(groups); }
 
 void* dynamic_shared() { return machine->dynamic_shared(); }
 
