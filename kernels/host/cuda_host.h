@@ -300,8 +300,8 @@ static inline char* mark() {
 #define HOST_ENTRY(k)                                                                                                \
   extern "C" NNLAB_API int host_##k(                                                    \
       const uint32_t* grid, const uint32_t* block, uint64_t shared, int order, uint64_t seed, void** arguments,      \
-      char* message, uint64_t message_size, unsigned threads) {                                                      \
+      char* message, uint64_t message_size, unsigned threads, int cooperative) {                                     \
     return nnlab::launch({#k, nnlab::Entry<k>::body, arguments, grid, block, shared, (nnlab::Order)order, seed,      \
-                          message, message_size, threads, nnlab::mark});                                             \
+                          message, message_size, threads, nnlab::mark, cooperative != 0});                           \
   }                                                                                                                  \
   extern "C" NNLAB_API void host_##k##_types(char* out) { nnlab::Entry<k>::types(out); }

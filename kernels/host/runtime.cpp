@@ -339,10 +339,7 @@ class Machine {
     for (;;) {
       const uint64_t i = job_.next.fetch_add(1, std::memory_order_relaxed);
       if (i >= job_.blocks || i > job_.failed.load(std::memory_order_relaxed)) break;
-      uint64_t block = launch_.order == Order::descending ? job_.blocks - 1 - i : i;
-      if (launch_.order == Order::shuffled) block = job_.order[i];
-      blockIdx = {static_cast<unsigned>(block % gridDim.x), static_cast<unsigned>(block / gridDim.x % gridDim.y),
-                  static_cast<unsigned>(block / gridDim.x / gridDim.y)};
+      blockIdx = block_at(i);
       run_block();
       if (failed_) {
         const std::lock_guard<std::mutex> hold(job_.lock);
@@ -353,6 +350,54 @@ class Machine {
         break;
       }
       after_each(job_.blocks - 1 - i);
+    }
+    machine = nullptr;
+  }
+
+  // A cooperative launch: each block runs until it ends or all its threads wait for the grid, then the next one does.
+  void run_together() {
+    machine = this;
+    gridDim = {launch_.grid[0], launch_.grid[1], launch_.grid[2]};
+    blockDim = {launch_.block[0], launch_.block[1], launch_.block[2]};
+    std::vector<Resident> blocks(job_.blocks);
+    for (uint64_t i = 0; i < job_.blocks && !failed_; ++i) {
+      Resident& mine = blocks[i];
+      mine.threads = threads_;
+      mine.order = order_;
+      mine.statics.resize(tls_.size);
+      mine.dynamic.resize(dynamic_.size());
+      blockIdx = block_at(i);
+      run_block();
+      if (failed_) break;
+      exchange(mine);
+    }
+    while (!failed_) {
+      const auto waits = [](const Resident& block) { return block.parked; };
+      const auto first = std::find_if(blocks.begin(), blocks.end(), waits);
+      if (first == blocks.end()) break;
+      for (Resident& block : blocks) {
+        const Call& call = *first->threads[0].call;
+        if (block.parked && same_place(*block.threads[0].call, call)) continue;
+        const uint3 who = block.index;
+        const Call* other = block.parked ? block.threads[0].call : nullptr;
+        exchange(*first);
+        if (other == nullptr)
+          report(0, "waits at %s (%s:%d), but block (%u, %u, %u) has ended", call.name, call.file, call.line, who.x,
+                 who.y, who.z);
+        else
+          report(0, "waits at %s (%s:%d), but block (%u, %u, %u) waits at %s (%s:%d)", call.name, call.file, call.line,
+                 who.x, who.y, who.z, other->name, other->file, other->line);
+        break;
+      }
+      for (uint64_t i = 0; i < job_.blocks && !failed_; ++i) {
+        exchange(blocks[i]);
+        go_on();
+        if (!failed_) exchange(blocks[i]);
+      }
+    }
+    if (failed_) {
+      job_.failed.store(0);
+      std::snprintf(launch_.message, launch_.message_size, "%s", message_);
     }
     machine = nullptr;
   }
@@ -438,6 +483,49 @@ class Machine {
     uint64_t groups = 0;
   };
 
+  // A block of a cooperative launch while another one runs.
+  struct Resident {
+    std::vector<Thread> threads;
+    std::vector<unsigned> order;
+    std::vector<Copies> copies;
+    std::vector<char> statics;  // its shared memory
+    std::vector<Wide> dynamic;
+    uint3 index{};
+    bool parked = false;
+  };
+
+  // The block that runs becomes the one that does not, and the other way round. Shared memory keeps its address.
+  void exchange(Resident& block) {
+    threads_.swap(block.threads);
+    order_.swap(block.order);
+    copies_.swap(block.copies);
+    std::swap_ranges(block.statics.begin(), block.statics.end(), tls_.start);
+    std::swap_ranges(block.dynamic.begin(), block.dynamic.end(), dynamic_.begin());
+    std::swap(blockIdx, block.index);
+    std::swap(parked_, block.parked);
+  }
+
+  // Runs a parked block on.
+  void go_on() {
+    if (!parked_) return;
+    parked_ = false;
+    block_met();
+    all_ready_ = true;
+    unfinished_ = count_;
+    next_ = count_;
+    position_ = 0;
+    if (launch_.order == Order::shuffled) arrange(order_, launch_.order, random_);
+    Fiber* first = next();
+    scheduler_.go_to(first->context);
+  }
+
+  uint3 block_at(uint64_t i) const {
+    uint64_t block = launch_.order == Order::descending ? job_.blocks - 1 - i : i;
+    if (launch_.order == Order::shuffled) block = job_.order[i];
+    return {static_cast<unsigned>(block % gridDim.x), static_cast<unsigned>(block / gridDim.x % gridDim.y),
+            static_cast<unsigned>(block / gridDim.x / gridDim.y)};
+  }
+
   static void land(const Copy& copy) {
     std::memcpy(copy.to, copy.from, copy.inside);
     std::memset(static_cast<char*>(copy.to) + copy.inside, 0, copy.bytes - copy.inside);
@@ -466,6 +554,7 @@ class Machine {
     position_ = count_;
     arrived_ = 0;
     all_ready_ = false;
+    parked_ = false;
     if (Fiber* first = next()) scheduler_.go_to(first->context);
   }
 
@@ -490,7 +579,7 @@ class Machine {
         block_met();
       else
         release();
-      if (failed_) return nullptr;
+      if (failed_ || parked_) return nullptr;
       if (launch_.order == Order::shuffled) arrange(order_, launch_.order, random_);
       position_ = 0;
     }
@@ -537,7 +626,7 @@ class Machine {
 
   // -- meetings ---------------------------------------------------------------------------------------------------------
 
-  static bool of_block(const Call& call) { return call.meeting <= Meeting::barrier_count; }
+  static bool of_block(const Call& call) { return call.meeting <= Meeting::grid; }
 
   void release() {
     if (release_block()) return;
@@ -557,6 +646,14 @@ class Machine {
       holds += thread.call->value != 0;
     }
     const Call& first = *threads_[0].call;
+    if (first.meeting == Meeting::grid) {
+      if (!launch_.cooperative) {
+        report(0, "waits at %s (%s:%d), but the launch is not cooperative", first.name, first.file, first.line);
+        return true;
+      }
+      parked_ = true;
+      return true;
+    }
     if (first.meeting == Meeting::barrier_and) holds = holds == count_;
     if (first.meeting == Meeting::barrier_or) holds = holds != 0;
     block_met();
@@ -693,6 +790,7 @@ class Machine {
   std::size_t arrived_ = 0;         // threads that wait at one plain barrier,
   const Call* first_ = nullptr;     // the first of them
   bool all_ready_ = false;          // all threads go on from a barrier, whatever their state says
+  bool parked_ = false;             // all threads of the block wait for the grid
   bool failed_ = false;
   char message_[1024] = "";
 };
@@ -728,6 +826,10 @@ int launch(const Launch& launch) {
   if (launch.order == Order::shuffled) {
     job.order.resize(job.blocks);
     arrange(job.order, launch.order, job.random);
+  }
+  if (launch.cooperative) {
+    Machine(job).run_together();
+    return job.failed.load() == UINT64_MAX ? 0 : 1;
   }
   const auto start = std::chrono::steady_clock::now();
   Helpers* helpers = nullptr;

@@ -17,7 +17,7 @@ namespace nnlab {
 
 constexpr unsigned kWarp = 32;
 
-enum class Meeting : uint8_t { barrier, barrier_and, barrier_or, barrier_count, warp, shuffle, ballot, any, all, act };
+enum class Meeting : uint8_t { barrier, barrier_and, barrier_or, barrier_count, grid, warp, shuffle, ballot, any, all, act };
 
 // A place where a thread waits for others, and what it brings along.
 struct Call {
@@ -70,6 +70,7 @@ struct Launch {
   uint64_t message_size;
   unsigned threads;  // host threads that may run blocks
   char* (*mark)();   // address of a thread_local byte of the kernel's library
+  bool cooperative;  // the blocks may wait for one another
 };
 
 NNLAB_API int launch(const Launch& launch);  // 0, or 1 with a message

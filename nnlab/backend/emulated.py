@@ -30,6 +30,7 @@ _ALIGNMENT = 256  # as cudaMalloc gives it
 _ORDERS = {"ascending": 0, "descending": 1}
 _SHUFFLED = 2
 _MAX_THREADS = 1024  # of a block, on every card
+_MAX_TOGETHER = 8192  # threads of a cooperative launch: each has a stack
 
 
 class KernelError(DeviceError):
@@ -139,6 +140,10 @@ class EmulatedBackend:
         finally:
             self.order, self._in_order = before
 
+    def blocks_together(self, threads: int) -> int:
+        """How many blocks of so many threads a cooperative launch may have."""
+        return _MAX_TOGETHER // threads
+
     def run_kernel(
         self,
         library: Path,
@@ -147,6 +152,7 @@ class EmulatedBackend:
         block: int | tuple[int, ...],
         arguments: Sequence[Any],
         shared: int = 0,
+        cooperative: bool = False,
     ) -> None:
         """Run a kernel of a compiled library to its end.
 
@@ -156,6 +162,7 @@ class EmulatedBackend:
             grid, block: up to three sizes, x first.
             arguments: arrays (contiguous) and NumPy scalars in the kernel's order.
             shared: bytes of dynamic shared memory.
+            cooperative: the blocks may wait for one another (kernels/include/grid_sync.cuh).
 
         Raises:
             KernelError: threads did not meet at a barrier, a shuffle's mask was wrong, an array was overrun.
@@ -183,7 +190,7 @@ class EmulatedBackend:
             order = _ORDERS[self.order] if isinstance(self.order, str) else _SHUFFLED
             seed = 0 if isinstance(self.order, str) else self.order
             threads = 1 if self._in_order else cpu.thread_count()
-            failed = entry(*sizes, shared, order, seed, pointers, message, len(message), threads)
+            failed = entry(*sizes, shared, order, seed, pointers, message, len(message), threads, cooperative)
             if failed:
                 raise KernelError(message.value.decode())
             places.check(name, arguments)
@@ -203,7 +210,15 @@ def _entry(library: Path, name: str, count: int) -> tuple[Any, bytes]:
         raise ArgumentError(f"[{name}] takes {len(buffer.value)} arguments, got {count}")
     u64 = ctypes.c_uint64
     numbers = [u64, ctypes.c_int, u64]
-    entry.argtypes = [*[ctypes.c_void_p] * 2, *numbers, ctypes.c_void_p, ctypes.c_char_p, u64, ctypes.c_uint]
+    entry.argtypes = [
+        *[ctypes.c_void_p] * 2,
+        *numbers,
+        ctypes.c_void_p,
+        ctypes.c_char_p,
+        u64,
+        ctypes.c_uint,
+        ctypes.c_int,
+    ]
     entry.restype = ctypes.c_int
     return entry, buffer.value
 
