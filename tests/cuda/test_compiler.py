@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,25 @@ import pytest
 from nnlab.backend import cuda
 from nnlab.cuda import compiler, sources
 from nnlab.cuda.launch import FLOATS, dtype_macros
+from nnlab.cuda.variants import own_macros
 from nnlab.errors import DataError, MissingExtraError
+from nnlab.ops._cuda import kernels
 
 MACROS = dtype_macros("float32", 32)
+
+
+def _builds() -> Iterator[tuple[str, dict[str, int]]]:
+    """Each kernel file with every choice of values for its kernels' own macros."""
+    for unit in sources.units():
+        choices = [own for kernel in kernels() if kernel.unit == unit for own in own_macros(kernel)]
+        yield from ((unit, own) for number, own in enumerate(choices) if own not in choices[:number])
+
+
+def _id(unit: str, own: dict[str, int]) -> str:
+    return "-".join([unit, *(f"{macro}={value}" for macro, value in own.items())])
+
+
+BUILDS = list(_builds())
 
 
 def _architectures() -> list[str]:
@@ -42,21 +59,21 @@ def _editable_kernels(folder: Path) -> Path:
 
 @pytest.mark.usefixtures("nvrtc")
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("unit", sources.units())
-def test_compiles_for_every_architecture_without_spills(unit: str, dtype: str) -> None:
+@pytest.mark.parametrize(("unit", "own"), BUILDS, ids=[_id(*build) for build in BUILDS])
+def test_compiles_for_every_architecture_without_spills(unit: str, own: dict[str, int], dtype: str) -> None:
     architectures = _architectures()
     assert "sm_90a" in architectures
-    kernels = set()
+    names = set()
     for arch in architectures:
         for bits in (32, 64):
-            cubin = compiler.compile_unit(unit, arch=arch, macros=dtype_macros(dtype, bits))
+            cubin = compiler.compile_unit(unit, arch=arch, macros=dtype_macros(dtype, bits) | own)
             assert cubin.path.read_bytes().startswith(b"\x7fELF")
             for name, usage in cubin.usage.items():
                 assert usage.spill_stores == usage.spill_loads == 0, (arch, bits, name, usage)
                 assert 0 < usage.registers <= 255
-                kernels.add(name)
-    assert kernels
-    assert all(name.startswith(f"{unit}_") for name in kernels)
+                names.add(name)
+    assert names
+    assert all(name.startswith(f"{unit}_") for name in names)
 
 
 @pytest.mark.usefixtures("nvrtc")
