@@ -24,6 +24,7 @@ from nnlab.backend import Device, cpu
 from nnlab.errors import ArgumentError, DeviceError, MissingExtraError, complaint
 
 POISON = 0xFF  # NaN in every floating type, -1 in every integer
+_POISON_WRITTEN = 0xFE  # around arrays that a kernel may write: what it copies from beside another array is noticed
 RED_ZONE = 4096  # bytes on either side of an array
 _ALIGNMENT = 256  # as cudaMalloc gives it
 _ORDERS = {"ascending": 0, "descending": 1}
@@ -164,7 +165,8 @@ class EmulatedBackend:
         if not 0 < math.prod(_sizes(block)) <= _MAX_THREADS:
             raise ArgumentError(complaint(name, "block", f"have 1..{_MAX_THREADS} threads", block))
         entry, types = _entry(library, name, len(arguments))
-        places = _Arena([a for argument in arguments for a in _arrays(argument)])
+        written = [a for argument, (kind, _) in zip(arguments, types) if kind == "w" for a in _arrays(argument)]
+        places = _Arena([a for argument in arguments for a in _arrays(argument)], written)
         values: list[np.ndarray] = []
         for position, (argument, (kind, size)) in enumerate(zip(arguments, types)):
             if (kind != "v", size) != _given(argument):
@@ -186,7 +188,7 @@ class EmulatedBackend:
         if failed:
             raise KernelError(message.value.decode())
         places.check(name, arguments)
-        places.copy_back(a for argument, (kind, _) in zip(arguments, types) if kind == "w" for a in _arrays(argument))
+        places.copy_back(written)
 
 
 @cache
@@ -229,7 +231,7 @@ def _sizes(of: int | tuple[int, ...]) -> Any:
 class _Arena:
     """Copies of arrays, each between two red zones. Arrays that share memory share it in the copy too."""
 
-    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+    def __init__(self, arrays: Sequence[np.ndarray], written: Sequence[np.ndarray]) -> None:
         spans = sorted({(a.ctypes.data, a.ctypes.data + a.nbytes) for a in arrays if a.nbytes})
         merged: list[list[int]] = []
         for start, end in spans:
@@ -237,30 +239,32 @@ class _Arena:
                 merged[-1][1] = max(merged[-1][1], end)
             else:
                 merged.append([start, end])
-        self._spans: list[tuple[int, int, np.ndarray, int]] = []  # start, end, memory, where the copy starts in it
+        # start, end, memory, where the copy starts in it, what is around it
+        self._spans: list[tuple[int, int, np.ndarray, int, int]] = []
         for start, end in merged:
             memory = np.empty(end - start + 2 * RED_ZONE + _ALIGNMENT, np.uint8)
             place = RED_ZONE - (memory.ctypes.data + RED_ZONE) % -_ALIGNMENT
-            memory[:place].fill(POISON)
+            poison = _POISON_WRITTEN if any(start <= a.ctypes.data < end for a in written) else POISON
+            memory[:place].fill(poison)
             ctypes.memmove(memory.ctypes.data + place, start, end - start)
-            memory[place + end - start :].fill(POISON)
-            self._spans.append((start, end, memory, place))
+            memory[place + end - start :].fill(poison)
+            self._spans.append((start, end, memory, place, poison))
         # The address of an empty array, or of none: nothing there may be read or written.
         self._nowhere = np.full(2 * RED_ZONE, POISON, np.uint8)
 
     def address(self, array: np.ndarray | None) -> int:
         """Where the copy of an array lies."""
-        for start, end, memory, place in self._spans:
+        for start, end, memory, place, _ in self._spans:
             if array is not None and start <= array.ctypes.data < end and array.nbytes:
                 return memory.ctypes.data + place + array.ctypes.data - start
         return self._nowhere.ctypes.data + RED_ZONE
 
     def check(self, kernel: str, arguments: Sequence[Any]) -> None:
         """Raise if a red zone was written."""
-        for start, end, memory, place in self._spans:
+        for start, end, memory, place, poison in self._spans:
             after = place + end - start
-            past = np.flatnonzero(memory[after:] != POISON) + end - start
-            wrong = np.concatenate([np.flatnonzero(memory[:place] != POISON) - place, past])
+            past = np.flatnonzero(memory[after:] != poison) + end - start
+            wrong = np.concatenate([np.flatnonzero(memory[:place] != poison) - place, past])
             if wrong.size:
                 owners = [
                     f"argument {i} (shape {a.shape}, {a.dtype}, {a.nbytes} bytes)"
@@ -272,7 +276,7 @@ class _Arena:
         if (self._nowhere != POISON).any():
             raise KernelError(f"[{kernel}] wrote to an empty array")
 
-    def copy_back(self, arrays: Iterator[np.ndarray]) -> None:
+    def copy_back(self, arrays: Sequence[np.ndarray]) -> None:
         for array in arrays:
             if array.nbytes:
                 ctypes.memmove(array.ctypes.data, self.address(array), array.nbytes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from nnlab.errors import ShapeError
@@ -21,3 +23,13 @@ def pooling(random: np.random.Generator, dims: int, dilated: bool = True) -> Poo
             return pool_geometry((2, 2, *size), kernel, stride, padding, dilation, bool(random.integers(2)))
         except ShapeError:
             continue
+
+
+def far_poolings(window: int = 2) -> Iterator[tuple[PoolGeometry, PoolGeometry]]:
+    """Lines and numbers of planes beyond 32 bits, and the pooling of their ends alone; windows do not overlap."""
+    for length in (2**31, 2**32):
+        for dims in (1, 2, 3):
+            rest = (1,) * (dims - 1)
+            shapes = [(1, 1, n, *rest) for n in (length + 8, 8)]
+            yield tuple(pool_geometry(shape, (window, *rest)) for shape in shapes)  # type: ignore[misc]
+    yield tuple(pool_geometry((planes, 1, 1, 2, 3), (1, 2, 3)) for planes in (2**32 + 3, 2))  # type: ignore[misc]
