@@ -1,8 +1,9 @@
-"""The window of a pooling as the parameters that kernels take (``kernels/include/window.cuh``, ``adaptive.cuh``)."""
+"""The window of a pooling or convolution as the parameters that kernels take (``kernels/include/window.cuh``,
+``adaptive.cuh``)."""
 
 from __future__ import annotations
 
-from nnlab.geometry import PoolGeometry, Shape
+from nnlab.geometry import ConvGeometry, PoolGeometry, Shape
 
 _DIMENSIONS = "dhw"
 _FIELDS = ("in", "out", "kernel", "stride", "pad", "dilation")
@@ -10,7 +11,7 @@ ADAPTIVE = ("in_d", "in_h", "in_w", "out_d", "out_h", "out_w")
 PARAMETERS = {f"{field}_{dimension}": "index" for dimension in _DIMENSIONS for field in _FIELDS}
 
 
-def arguments(g: PoolGeometry) -> dict[str, int]:
+def arguments(g: PoolGeometry | ConvGeometry) -> dict[str, int]:
     """Values of ``PARAMETERS``; a missing dimension has one element and one tap."""
     missing = [(1, 1, 1, 1, 0, 1)] * (len(_DIMENSIONS) - len(g.kernel))
     lines = [*missing, *zip(g.in_size, g.out_size, g.kernel, g.stride, g.pad_low, g.dilation, strict=True)]
