@@ -45,6 +45,8 @@ class _Module:
     def zeros(shape: Any, dtype: Any = float) -> np.ndarray:
         shape = shape if isinstance(shape, tuple) else (shape,)
         size = prod(shape) * np.dtype(dtype).itemsize
+        if size == 0:
+            return np.zeros(shape, dtype)
         memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
         return np.frombuffer(memory, dtype).reshape(shape)
 
@@ -76,8 +78,8 @@ class _InPlace:
     def __init__(self, *arrays: Any) -> None:
         pass
 
-    def address(self, array: np.ndarray) -> int:
-        return array.ctypes.data
+    def address(self, array: np.ndarray | None) -> int:
+        return 0 if array is None else array.ctypes.data
 
     def check(self, *arguments: Any) -> None:
         pass
