@@ -25,6 +25,7 @@ from nnlab.backend import Device, cpu
 from nnlab.errors import ArgumentError, DeviceError, MissingExtraError, complaint
 
 POISON = 0xFF  # NaN in every floating type, -1 in every integer
+_POISON_WRITTEN = 0xFE  # around arrays that a kernel may write: what it copies from beside another array is noticed
 RED_ZONE = 4096  # bytes on either side of an array
 _ALIGNMENT = 256  # as cudaMalloc gives it
 _ORDERS = {"ascending": 0, "descending": 1}
@@ -172,7 +173,8 @@ class EmulatedBackend:
         if not 0 < math.prod(sizes[1]) <= _MAX_THREADS:
             raise ArgumentError(complaint(name, "block", f"have 1..{_MAX_THREADS} threads", block))
         entry, types = _entry(library, name, len(arguments))
-        with _Arena([a for a in arguments if isinstance(a, np.ndarray)]) as places:
+        arrays = [(a, kind == ord("w")) for a, kind in zip(arguments, types) if isinstance(a, np.ndarray)]
+        with _Arena(arrays) as places:
             values = (ctypes.c_uint64 * max(len(types), 1))()
             for position, (argument, kind) in enumerate(zip(arguments, types)):
                 pointer = isinstance(argument, np.ndarray)
@@ -229,18 +231,19 @@ def _sizes(of: int | tuple[int, ...]) -> Any:
     return (ctypes.c_uint32 * 3)(*sizes, *[1] * (3 - len(sizes)))
 
 
+_Layout = tuple[tuple[int, int], ...]  # of copies in memory: the size of each, and the poison around it
+
+
 class _Memory(threading.local):
     """A thread's memory for copies of arrays, kept from launch to launch; between the copies it holds poison."""
 
     def __init__(self) -> None:
-        self.free: list[
-            tuple[np.ndarray, tuple[int, ...]]
-        ] = []  # memory, and the sizes of the copies it was laid out for
+        self.free: list[tuple[np.ndarray, _Layout]] = []
 
 
 _memory = _Memory()
 _KEPT = 256 << 20  # bytes; larger memory is given back after its launch
-_CLEAN = bytes([POISON]) * RED_ZONE
+_CLEAN = {poison: bytes([poison]) * RED_ZONE for poison in (POISON, _POISON_WRITTEN)}
 
 
 @cache
@@ -261,31 +264,32 @@ class _Arena:
     A context: the copies live inside the ``with`` block.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
-        spans = sorted({(start, start + a.nbytes) for a in arrays if a.nbytes for start in (_start(a),)})
-        merged: list[list[int]] = []
-        for start, end in spans:
-            if merged and start < merged[-1][1]:
-                merged[-1][1] = max(merged[-1][1], end)
-            else:
-                merged.append([start, end])
-        sizes = tuple(end - start for start, end in merged)
-        room = 2 * RED_ZONE + sum(size + 2 * RED_ZONE + _ALIGNMENT for size in sizes)
-        memory, laid_out = _memory.free.pop() if _memory.free else (np.empty(0, np.uint8), ())
+    def __init__(self, arrays: Sequence[tuple[np.ndarray, bool]]) -> None:
+        """The arrays, and for each whether the kernel may write it."""
+        merged: list[list[int]] = []  # start, end, poison
+        for start, end, written in sorted((_start(a), _start(a) + a.nbytes, w) for a, w in arrays if a.nbytes):
+            if not merged or start >= merged[-1][1]:
+                merged.append([start, end, POISON])
+            merged[-1][1] = max(merged[-1][1], end)
+            if written:
+                merged[-1][2] = _POISON_WRITTEN
+        layout = tuple((end - start, poison) for start, end, poison in merged)
+        room = 4 * RED_ZONE + sum(size + 2 * RED_ZONE + _ALIGNMENT for size, _ in layout)
+        memory, laid_out = _memory.free.pop() if _memory.free else (np.empty(0, np.uint8), None)
         if memory.nbytes < room:
-            memory, laid_out = np.empty(room + room // 4, np.uint8), ()
-        self._memory, self._sizes, self._base = memory, sizes, _start(memory)
+            memory, laid_out = np.empty(room + room // 4, np.uint8), None
+        self._memory, self._layout, self._base = memory, layout, _start(memory)
         # An empty array's address is between the first two zones: nothing there may be read or written.
-        self._spans = [(0, 0, self._base + RED_ZONE)]  # start, end, start of the copy
+        self._spans = [(0, 0, self._base + RED_ZONE, POISON)]  # start, end, start of the copy, poison around it
         place = self._base + 3 * RED_ZONE
-        for start, end in merged:
+        for start, end, poison in merged:
             place += -place % _ALIGNMENT
             ctypes.memmove(place, start, end - start)
-            self._spans.append((start, end, place))
+            self._spans.append((start, end, place, poison))
             place += end - start + 2 * RED_ZONE
-        if sizes != laid_out or not sizes:
-            for zone in self._zones():
-                ctypes.memset(zone, POISON, RED_ZONE)
+        if layout != laid_out:
+            for zone, poison in self._zones():
+                ctypes.memset(zone, poison, RED_ZONE)
 
     def __enter__(self) -> _Arena:
         return self
@@ -293,18 +297,18 @@ class _Arena:
     def __exit__(self, error: Any, *_: Any) -> None:
         # After an error nobody knows what the zones hold.
         if error is None and self._memory.nbytes <= _KEPT:
-            _memory.free.append((self._memory, self._sizes))
+            _memory.free.append((self._memory, self._layout))
 
-    def _zones(self) -> Iterator[int]:
-        """Where each red zone starts; two for each span."""
-        for start, end, place in self._spans:
-            yield place - RED_ZONE
-            yield place + end - start
+    def _zones(self) -> Iterator[tuple[int, int]]:
+        """Where each red zone starts, and what it holds; two for each span."""
+        for start, end, place, poison in self._spans:
+            yield place - RED_ZONE, poison
+            yield place + end - start, poison
 
     def address(self, array: np.ndarray) -> int:
         """Where the copy of an array lies."""
         at = _start(array)
-        for start, end, place in self._spans:
+        for start, end, place, _ in self._spans:
             if start <= at < end and array.nbytes:
                 return place + at - start
         return self._base + RED_ZONE
@@ -312,12 +316,12 @@ class _Arena:
     def check(self, kernel: str, arguments: Sequence[Any]) -> None:
         """Raise if a red zone was written."""
         compare = _compare()
-        if not any(compare(zone, _CLEAN, RED_ZONE) for zone in self._zones()):
+        if not any(compare(zone, _CLEAN[poison], RED_ZONE) for zone, poison in self._zones()):
             return
-        for start, end, place in self._spans:
+        for start, end, place, poison in self._spans:
             at, size = place - self._base, end - start
-            past = np.flatnonzero(self._memory[at + size : at + size + RED_ZONE] != POISON) + size
-            wrong = np.concatenate([np.flatnonzero(self._memory[at - RED_ZONE : at] != POISON) - RED_ZONE, past])
+            past = np.flatnonzero(self._memory[at + size : at + size + RED_ZONE] != poison) + size
+            wrong = np.concatenate([np.flatnonzero(self._memory[at - RED_ZONE : at] != poison) - RED_ZONE, past])
             if not wrong.size:
                 continue
             if not size:
