@@ -161,7 +161,8 @@ class EmulatedBackend:
             library: made by :func:`nnlab.cuda.host.compile_unit`.
             name: of the kernel.
             grid, block: up to three sizes, x first.
-            arguments: arrays (contiguous) and NumPy scalars in the kernel's order.
+            arguments: arrays (contiguous), NumPy scalars, and tuples of arrays (None: no array) for tables of pointers,
+                in the kernel's order.
             shared: bytes of dynamic shared memory.
             cooperative: the blocks may wait for one another (kernels/include/grid_sync.cuh).
 
@@ -173,21 +174,21 @@ class EmulatedBackend:
         if not 0 < math.prod(sizes[1]) <= _MAX_THREADS:
             raise ArgumentError(complaint(name, "block", f"have 1..{_MAX_THREADS} threads", block))
         entry, types = _entry(library, name, len(arguments))
-        arrays = [(a, kind == ord("w")) for a, kind in zip(arguments, types) if isinstance(a, np.ndarray)]
-        with _Arena(arrays) as places:
-            values = (ctypes.c_uint64 * max(len(types), 1))()
-            for position, (argument, kind) in enumerate(zip(arguments, types)):
-                pointer = isinstance(argument, np.ndarray)
-                if pointer != (kind in b"rw") or (not pointer and argument.itemsize != kind):
-                    what = "an array" if kind in b"rw" else f"a scalar of {kind} bytes"
+        written = [a for argument, (kind, _) in zip(arguments, types) if kind == "w" for a in _arrays(argument)]
+        with _Arena([a for argument in arguments for a in _arrays(argument)], written) as places:
+            values: list[np.ndarray] = []
+            for position, (argument, (kind, size)) in enumerate(zip(arguments, types)):
+                if (kind != "v", size) != _given(argument):
+                    table = f"a table of {size} arrays" if size else "an array"
+                    what = f"a scalar of {size} bytes" if kind == "v" else table
                     got = f"argument {position} = {type(argument).__name__}"
                     raise ArgumentError(complaint(name, f"argument {position}", f"be {what}", got))
-                if pointer:
-                    values[position] = places.address(argument)
+                if kind == "v":
+                    values.append(np.array(argument))
                 else:
-                    ctypes.memmove(ctypes.byref(values, 8 * position), argument.tobytes(), kind)
-            first = ctypes.addressof(values)
-            pointers = (ctypes.c_void_p * len(values))(*range(first, first + 8 * len(values), 8))
+                    entries = argument if isinstance(argument, tuple) else (argument,)
+                    values.append(np.array([places.address(array) for array in entries], np.uint64))
+            pointers = (ctypes.c_void_p * len(values))(*map(_start, values))
             message = ctypes.create_string_buffer(1024)
             order = _ORDERS[self.order] if isinstance(self.order, str) else _SHUFFLED
             seed = 0 if isinstance(self.order, str) else self.order
@@ -196,33 +197,40 @@ class EmulatedBackend:
             if failed:
                 raise KernelError(message.value.decode())
             places.check(name, arguments)
-            places.copy_back(a for a, kind in zip(arguments, types) if kind == ord("w"))
+            places.copy_back(written)
 
 
 @cache
-def _entry(library: Path, name: str, count: int) -> tuple[Any, bytes]:
-    """A kernel's entry point, and for each parameter ``r`` or ``w`` (pointers) or the size of the value."""
+def _entry(library: Path, name: str, count: int) -> tuple[Any, list[tuple[str, int]]]:
+    """A kernel's entry point, and what each parameter is: see kernels/host/cuda_host.h."""
     loaded = ctypes.CDLL(str(library))
     entry = getattr(loaded, f"host_{name}", None)
     if entry is None:
         raise DeviceError(f"[{name}] there is no such kernel in {library.name}")
-    buffer = ctypes.create_string_buffer(256)
-    getattr(loaded, f"host_{name}_types")(buffer)
-    if len(buffer.value) != count:
-        raise ArgumentError(f"[{name}] takes {len(buffer.value)} arguments, got {count}")
+    types = (ctypes.c_int * (2 * count))()
+    parameters = getattr(loaded, f"host_{name}_types")(types, count)
+    if parameters != count:
+        raise ArgumentError(f"[{name}] takes {parameters} arguments, got {count}")
     u64 = ctypes.c_uint64
     numbers = [u64, ctypes.c_int, u64]
-    entry.argtypes = [
-        *[ctypes.c_void_p] * 2,
-        *numbers,
-        ctypes.c_void_p,
-        ctypes.c_char_p,
-        u64,
-        ctypes.c_uint,
-        ctypes.c_int,
-    ]
+    buffers = [ctypes.c_void_p, ctypes.c_char_p, u64]
+    entry.argtypes = [*[ctypes.c_void_p] * 2, *numbers, *buffers, ctypes.c_uint, ctypes.c_int]
     entry.restype = ctypes.c_int
-    return entry, buffer.value
+    return entry, [(chr(kind), size) for kind, size in zip(types[::2], types[1::2])]
+
+
+def _arrays(argument: Any) -> list[np.ndarray]:
+    """The arrays of an argument."""
+    if isinstance(argument, tuple):
+        return [array for array in argument if array is not None]
+    return [argument] if isinstance(argument, np.ndarray) else []
+
+
+def _given(argument: Any) -> tuple[bool, int]:
+    """Whether an argument is made of arrays, and how many entries its table or how many bytes its value has."""
+    if isinstance(argument, np.ndarray):
+        return True, 0
+    return (True, len(argument)) if isinstance(argument, tuple) else (False, argument.dtype.itemsize)
 
 
 @lru_cache(maxsize=1024)
@@ -231,14 +239,12 @@ def _sizes(of: int | tuple[int, ...]) -> Any:
     return (ctypes.c_uint32 * 3)(*sizes, *[1] * (3 - len(sizes)))
 
 
-_Layout = tuple[tuple[int, int], ...]  # of copies in memory: the size of each, and the poison around it
-
-
 class _Memory(threading.local):
     """A thread's memory for copies of arrays, kept from launch to launch; between the copies it holds poison."""
 
     def __init__(self) -> None:
-        self.free: list[tuple[np.ndarray, _Layout]] = []
+        # Memory, and for which copies it was laid out: their sizes, and what is around them.
+        self.free: list[tuple[np.ndarray, tuple[tuple[int, int], ...]]] = []
 
 
 _memory = _Memory()
@@ -264,30 +270,31 @@ class _Arena:
     A context: the copies live inside the ``with`` block.
     """
 
-    def __init__(self, arrays: Sequence[tuple[np.ndarray, bool]]) -> None:
-        """The arrays, and for each whether the kernel may write it."""
-        merged: list[list[int]] = []  # start, end, poison
-        for start, end, written in sorted((_start(a), _start(a) + a.nbytes, w) for a, w in arrays if a.nbytes):
-            if not merged or start >= merged[-1][1]:
-                merged.append([start, end, POISON])
-            merged[-1][1] = max(merged[-1][1], end)
-            if written:
-                merged[-1][2] = _POISON_WRITTEN
-        layout = tuple((end - start, poison) for start, end, poison in merged)
-        room = 4 * RED_ZONE + sum(size + 2 * RED_ZONE + _ALIGNMENT for size, _ in layout)
-        memory, laid_out = _memory.free.pop() if _memory.free else (np.empty(0, np.uint8), None)
+    def __init__(self, arrays: Sequence[np.ndarray], written: Sequence[np.ndarray]) -> None:
+        spans = sorted({(start, start + a.nbytes) for a in arrays if a.nbytes for start in (_start(a),)})
+        targets = [_start(a) for a in written if a.nbytes]
+        merged: list[list[int]] = []
+        for start, end in spans:
+            if merged and start < merged[-1][1]:
+                merged[-1][1] = max(merged[-1][1], end)
+            else:
+                merged.append([start, end])
+        poisons = [_POISON_WRITTEN if any(start <= at < end for at in targets) else POISON for start, end in merged]
+        layout = tuple((end - start, poison) for (start, end), poison in zip(merged, poisons))
+        room = 2 * RED_ZONE + sum(size + 2 * RED_ZONE + _ALIGNMENT for size, _ in layout)
+        memory, laid_out = _memory.free.pop() if _memory.free else (np.empty(0, np.uint8), ())
         if memory.nbytes < room:
-            memory, laid_out = np.empty(room + room // 4, np.uint8), None
+            memory, laid_out = np.empty(room + room // 4, np.uint8), ()
         self._memory, self._layout, self._base = memory, layout, _start(memory)
-        # An empty array's address is between the first two zones: nothing there may be read or written.
-        self._spans = [(0, 0, self._base + RED_ZONE, POISON)]  # start, end, start of the copy, poison around it
+        # The address of an empty array, or of none, is between the first two zones: nothing there is to be touched.
+        self._spans = [(0, 0, self._base + RED_ZONE, POISON)]  # start, end, start of the copy, what is around it
         place = self._base + 3 * RED_ZONE
-        for start, end, poison in merged:
+        for (start, end), poison in zip(merged, poisons):
             place += -place % _ALIGNMENT
             ctypes.memmove(place, start, end - start)
             self._spans.append((start, end, place, poison))
             place += end - start + 2 * RED_ZONE
-        if layout != laid_out:
+        if layout != laid_out or not layout:
             for zone, poison in self._zones():
                 ctypes.memset(zone, poison, RED_ZONE)
 
@@ -305,12 +312,13 @@ class _Arena:
             yield place - RED_ZONE, poison
             yield place + end - start, poison
 
-    def address(self, array: np.ndarray) -> int:
+    def address(self, array: np.ndarray | None) -> int:
         """Where the copy of an array lies."""
-        at = _start(array)
-        for start, end, place, _ in self._spans:
-            if start <= at < end and array.nbytes:
-                return place + at - start
+        if array is not None and array.nbytes:
+            at = _start(array)
+            for start, end, place, _ in self._spans:
+                if start <= at < end:
+                    return place + at - start
         return self._base + RED_ZONE
 
     def check(self, kernel: str, arguments: Sequence[Any]) -> None:
@@ -328,12 +336,13 @@ class _Arena:
                 raise KernelError(f"[{kernel}] wrote to an empty array")
             owners = [
                 f"argument {i} (shape {a.shape}, {a.dtype}, {a.nbytes} bytes)"
-                for i, a in enumerate(arguments)
-                if isinstance(a, np.ndarray) and start <= _start(a) < end
+                for i, argument in enumerate(arguments)
+                for a in _arrays(argument)
+                if start <= _start(a) < end
             ]
             raise KernelError(f"[{kernel}] wrote bytes {wrong[0]} to {wrong[-1]} of {' / '.join(owners)}")
 
-    def copy_back(self, arrays: Iterator[np.ndarray]) -> None:
+    def copy_back(self, arrays: Sequence[np.ndarray]) -> None:
         for array in arrays:
             if array.nbytes:
                 ctypes.memmove(_start(array), self.address(array), array.nbytes)
