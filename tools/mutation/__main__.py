@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from pathlib import Path
 
 from tools.mutation import survivors
 from tools.mutation.operators import Mutant, mutants
@@ -43,7 +44,7 @@ def main() -> int:
             return 0
         start = time.monotonic()
         results: list[tuple[Mutant, str]] = []
-        for result in runner.Workers(arguments.workers).run(chosen):
+        for result in runner.Workers(arguments.workers, Path(cache)).run(chosen):
             results.append(result)
             if result[1] == runner.SURVIVED or arguments.verbose:
                 print(f"[{len(results)}/{len(chosen)}] {result[1]}: {_described(result[0])}", flush=True)

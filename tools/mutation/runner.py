@@ -19,6 +19,7 @@ from typing import Any
 from nnlab.backend.emulated import KernelError
 from nnlab.cuda import host, launch, sources
 from nnlab.cuda.compiler import CompileError
+from nnlab.cuda.variants import own_macros
 from nnlab.errors import NNLabError
 from nnlab.ops import CUDA_KERNELS, _cuda
 from tests import emulator
@@ -42,10 +43,14 @@ class Step:
     macros: dict[str, int]
 
     def builds(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The kernel files and the macros that they are compiled with."""
-        for kernel in _cuda.kernels(self.op):
-            own = {name: self.macros.get(name, values[0]) for name, values in kernel.variants.items()}
-            yield kernel.unit, launch.dtype_macros(self.dtype, self.bits) | own
+        """The kernel files and the macros that they are compiled with: those of this step, then the others."""
+        seen: set[tuple[str, str]] = set()
+        every = [(kernel, own) for kernel in _cuda.kernels(self.op) for own in own_macros(kernel)]
+        for kernel, own in sorted(every, key=lambda one: not one[1].items() <= self.macros.items()):
+            macros = launch.dtype_macros(self.dtype, self.bits) | own
+            if (kernel.unit, str(macros)) not in seen:
+                seen.add((kernel.unit, str(macros)))
+                yield kernel.unit, macros
 
 
 def steps(file: str) -> list[Step]:
@@ -81,18 +86,19 @@ def run_step(step: Step) -> None:
             far.run(step.op, name)
 
 
-def compile_all(file: str) -> dict[tuple[str, str], bytes]:
-    """The machine code of every unchanged build that a file is part of."""
-    return {key(unit, macros): host.compile_unit(unit, macros=macros).read_bytes() for step in steps(file)
-            for unit, macros in step.builds()}  # fmt: skip
+def compiled(unit: str, macros: dict[str, Any], root: Path, cache: Path) -> Path:
+    """The library of a build of the sources in a folder; what is compiled stays in another folder."""
+    os.environ["NNLAB_CACHE_DIR"] = str(cache)
+    return host.compile_unit(unit, macros=macros, root=root)
 
 
-def key(unit: str, macros: dict[str, Any]) -> tuple[str, str]:
-    return unit, repr(sorted(macros.items()))
+def verdict(mutant: Mutant, originals: Path, work: Path) -> str:
+    """Run the cases on a mutant until one fails; by what it was noticed, or one of the constants above.
 
-
-def verdict(mutant: Mutant, original: dict[tuple[str, str], bytes], work: Path) -> str:
-    """Run the cases on a mutant until one fails; by what it was noticed, or one of the constants above."""
+    Args:
+        originals: cache of the unchanged builds, for all mutants.
+        work: folder of this mutant's own.
+    """
     root = Path(shutil.copytree(KERNELS, work / "kernels"))
     (root / mutant.file).write_text(mutant.apply((root / mutant.file).read_text()))
     sources.folder = lambda: root  # type: ignore[assignment]
@@ -100,9 +106,12 @@ def verdict(mutant: Mutant, original: dict[tuple[str, str], bytes], work: Path) 
     changed = False
     try:
         for step in steps(mutant.file):
-            built = {key(*build): host.compile_unit(build[0], macros=build[1]) for build in step.builds()}
-            if any(path.read_bytes() != original[name] for name, path in built.items()):
+            if any(
+                compiled(*build, root, work).read_bytes() != compiled(*build, KERNELS, originals).read_bytes()
+                for build in step.builds()
+            ):
                 changed = True
+                os.environ["NNLAB_CACHE_DIR"] = str(work)
                 run_step(step)
     except CompileError:
         return NOT_COMPILED
@@ -120,19 +129,15 @@ def verdict(mutant: Mutant, original: dict[tuple[str, str], bytes], work: Path) 
 class Workers:
     """Children, one a mutant, at most ``count`` at a time."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._originals: dict[str, dict[tuple[str, str], bytes]] = {}
+    def __init__(self, count: int, cache: Path) -> None:
+        self.count, self.cache = count, cache
         self._running: dict[int, tuple[Mutant, int, Path]] = {}
 
     def run(self, mutants: list[Mutant]) -> Iterator[tuple[Mutant, str]]:
         """Each mutant with its verdict, as they come. The cases must pass on the unchanged files, or none is run."""
         files = {mutant.file for mutant in mutants}
-        for file in files:
-            self._originals[file] = compile_all(file)
-        for op in {step.op for file in files for step in steps(file)}:
-            step = next(step for step in steps(f"{op}.cu") if step.dtype == "float32")
-            run_step(step)
+        for op in sorted({step.op for file in files for step in steps(file)}):
+            run_step(next(step for step in steps(f"{op}.cu") if step.op == op))
         signal.setitimer(signal.ITIMER_PROF, 0)
         for mutant in mutants:
             if len(self._running) == self.count:
@@ -157,9 +162,8 @@ class Workers:
             signal.signal(signal.SIGPROF, signal.SIG_DFL)
             runtime = host.runtime()  # the same file for all: its path is part of what is compiled
             host.runtime = lambda: runtime
-            os.environ["NNLAB_CACHE_DIR"] = str(work / "cache")
             try:
-                answer = verdict(mutant, self._originals[mutant.file], work)
+                answer = verdict(mutant, self.cache, work)
             except Exception as error:
                 answer = f"error ({type(error).__name__})"
             os.write(writer, answer.encode())
