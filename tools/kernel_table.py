@@ -13,7 +13,7 @@ from nnlab.cuda.launch import Kernel
 from nnlab.ops import CUDA_KERNELS, _cuda
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "kernels.md"
-_POINTER = re.compile(r"^\s*(?:const )?\w+\* __restrict__ (\w+),\s*// (\[[^\]]*\])", re.MULTILINE)
+_ARRAY = re.compile(r"^\s*(?:const )?\w+(?:\* __restrict__)? (\w+),\s*// ((?:\[[^\]]*\])+)", re.MULTILINE)
 
 HEAD = """\
 # What runs where
@@ -46,22 +46,22 @@ def table() -> str:
 
 def _row(kernel: Kernel, shapes: dict[str, str]) -> str:
     arrays = [
-        f"`{name}` {kind.removesuffix('*')} {shapes.get(name, '')}".rstrip()
+        f"`{name}` {kind.partition('*')[0]} {shapes.get(name, '')}".rstrip()
         for name, kind in kernel.parameters.items()
-        if kind.endswith("*")
+        if "*" in kind
     ]
     macros = ", ".join(f"{name} {'/'.join(map(str, values))}" for name, values in kernel.variants.items())
     return f"| `{kernel.name}` | {', '.join(kernel.dtypes)} | {', '.join(arrays)} | {macros or '-'} |"
 
 
 def _shapes(unit: str) -> dict[str, dict[str, str]]:
-    """The shape in brackets beside each pointer, by kernel."""
+    """The shape in brackets beside each array, or list of arrays, by kernel; those of macros have none."""
     text = (sources.folder() / f"{unit}.cu").read_text(encoding="utf-8")
     found: dict[str, dict[str, str]] = {}
     for part in text.split('extern "C" __global__ void ')[1:]:
         head = part.partition("{")[0]
         name = re.match(r"(?:__launch_bounds__\(.*\)\s+)?(\w+)\s*\(", head)
-        found[name[1] if name else ""] = dict(_POINTER.findall(head))
+        found[name[1] if name else ""] = dict(_ARRAY.findall(head))
     return found
 
 

@@ -76,8 +76,8 @@ class _InPlace:
     def __init__(self, *arrays: Any) -> None:
         pass
 
-    def address(self, array: np.ndarray) -> int:
-        return array.ctypes.data
+    def address(self, array: np.ndarray | None) -> int:
+        return 0 if array is None else int(array.ctypes.data)
 
     def check(self, *arguments: Any) -> None:
         pass
