@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,8 @@ from tests.cuda import case, far
 from tools.mutation.operators import Mutant
 
 KERNELS = sources.folder()
-SECONDS = 3  # of processor time that one run of a case may take
+SECONDS = 3  # of processor time that a case may take beyond five times the usual
+_usual: dict[tuple[str, str], float] = {}
 NOT_COMPILED, SAME_CODE, SURVIVED = "does not compile", "same machine code", "survived"
 # The order in which builds are tried: all three types and both index widths, the quickest to fail first.
 BUILDS = [("float32", 64), ("float16", 32), ("float64", 64), ("float32", 32), ("float16", 64), ("float64", 32)]
@@ -76,14 +78,27 @@ def cost(op: str) -> int:
 
 
 def run_step(step: Step) -> None:
-    be = emulator.backend()
+    """Compare all cases; one that takes far longer than usual ends the process."""
+    be, wide = emulator.backend(), (step.dtype, step.bits) == (far.DTYPE, 64)
     for name in case.cases(step.op):
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        _limit(step.op, name)
         case.run(be, step.op, name, step.dtype, step.bits, step.macros)
-    if (step.dtype, step.bits) == (far.DTYPE, 64):
-        for name in far.cases(step.op):
-            signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            far.run(step.op, name)
+    for name in far.cases(step.op) if wide else ():
+        _limit(step.op, name)
+        far.run(step.op, name)
+
+
+def _limit(op: str, name: str) -> None:
+    signal.setitimer(signal.ITIMER_PROF, SECONDS + 5 * _usual.get((op, name), 0))
+
+
+def try_unchanged(op: str) -> None:
+    """The cases must pass on the unchanged files; how long each takes is kept."""
+    be, dtype = emulator.backend(), case.dtypes(op)[0]
+    for name in case.cases(op):
+        start = time.process_time()
+        case.run(be, op, name, dtype, 64, case.macro_choices(op)[0])
+        _usual[op, name] = time.process_time() - start
 
 
 def compiled(unit: str, macros: dict[str, Any], root: Path, cache: Path) -> Path:
@@ -137,8 +152,7 @@ class Workers:
         """Each mutant with its verdict, as they come. The cases must pass on the unchanged files, or none is run."""
         files = {mutant.file for mutant in mutants}
         for op in sorted({step.op for file in files for step in steps(file)}):
-            run_step(next(step for step in steps(f"{op}.cu") if step.op == op))
-        signal.setitimer(signal.ITIMER_PROF, 0)
+            try_unchanged(op)
         for mutant in mutants:
             if len(self._running) == self.count:
                 yield self._wait()
