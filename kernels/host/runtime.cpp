@@ -19,6 +19,8 @@
 #include <mutex>
 #include <vector>
 
+#include "checker.h"
+
 #if defined(__linux__)
 #include <link.h>
 #endif
@@ -179,6 +181,7 @@ class Machine {
     dl_iterate_phdr(find_tls, &search);
     tls_ = search.found;
 #endif
+    checker::begin(launch_, tls_.start, tls_.size, dynamic_.data());
     const uint64_t blocks = static_cast<uint64_t>(gridDim.x) * gridDim.y * gridDim.z;
     std::vector<uint64_t> order;
     if (launch_.order == Order::shuffled) {
@@ -190,8 +193,10 @@ class Machine {
       if (launch_.order == Order::shuffled) block = order[i];
       blockIdx = {static_cast<unsigned>(block % gridDim.x), static_cast<unsigned>(block / gridDim.x % gridDim.y),
                   static_cast<unsigned>(block / gridDim.x / gridDim.y)};
+      checker::block(block);
       run_block();
     }
+    checker::end();
     machine = nullptr;
     return !failed_;
   }
@@ -257,7 +262,7 @@ class Machine {
       while (position_ < count_) {
         const unsigned thread = order_[position_++];
         if (threads_[thread].state != Thread::ready) continue;
-        select(thread);
+        select(thread, threads_[thread].fiber);
         return threads_[thread].fiber;
       }
       release();
@@ -268,7 +273,8 @@ class Machine {
     return nullptr;
   }
 
-  void select(unsigned thread) {
+  void select(unsigned thread, const Fiber* fiber) {
+    checker::thread(thread, fiber->stack + kStack);
     current_ = thread;
     threadIdx = threads_[thread].index;
   }
@@ -294,7 +300,7 @@ class Machine {
   void work() {
     Fiber* me = fresh_;
     while (next_ < count_) {
-      select(order_[next_++]);
+      select(order_[next_++], me);
       threads_[current_].fiber = me;
       const unsigned thread = current_;
       launch_.body(launch_.arguments);
@@ -327,6 +333,7 @@ class Machine {
     const Call& first = *threads_[0].call;
     if (first.meeting == Meeting::barrier_and) holds = holds == count_;
     if (first.meeting == Meeting::barrier_or) holds = holds != 0;
+    checker::barrier();
     for (Thread& thread : threads_) {
       thread.result = holds;
       thread.state = Thread::ready;
@@ -356,6 +363,7 @@ class Machine {
         holds |= static_cast<uint32_t>(partner.call->value != 0) << other;
       }
       if (!complete) continue;
+      if (thread.call->meeting == Meeting::warp) checker::warp(base, here);
       finish_warp(base, here, holds);
       any = true;
     }

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.backend import Device
+from nnlab.backend import Device, checked
 from nnlab.errors import ArgumentError, DeviceError, MissingExtraError, complaint
 
 POISON = 0xFF  # NaN in every floating type, -1 in every integer
@@ -84,6 +84,7 @@ class _PoisonedModule:
 
 
 def _poisoned(array: np.ndarray) -> np.ndarray:
+    checked.made_empty(array)
     if array.dtype == bool:
         array.fill(True)
     elif array.size:
@@ -99,13 +100,18 @@ class EmulatedBackend:
     seed of a shuffle. A correct kernel gives the same bits in any order.
     """
 
-    arch = "host"
     host_memory = True
 
     def __init__(self) -> None:
         self.device = Device("emulated")
         self.xp: Any = _PoisonedModule()
         self.order: str | int = "ascending"
+        self._report: checked.Report | None = None
+
+    @property
+    def arch(self) -> str:
+        """What kernels are compiled for."""
+        return "host" if self._report is None else "host-checked"
 
     def asarray(self, host: np.ndarray) -> np.ndarray:
         return host.copy(order="K")
@@ -136,6 +142,28 @@ class EmulatedBackend:
         finally:
             self.order = before
 
+    @contextmanager
+    def checked(self, counting: bool = False) -> Iterator[checked.Report]:
+        """Launches inside the context look at every access of memory; an error is raised before the access is made.
+
+        Found are accesses outside of the arguments and of shared memory, writes through pointers to const, misaligned
+        accesses, reads of what nobody has written, data races between threads and between blocks, signed overflow.
+
+        Args:
+            counting: count memory sectors and bank conflicts too.
+
+        Returns:
+            What was run, by kernel: :class:`nnlab.backend.checked.Counts`.
+        """
+        reason = checked.why_unusable()
+        if reason is not None:
+            raise DeviceError(f"[emulated] {reason}")
+        before, self._report = self._report, checked.Report(counting)
+        try:
+            yield self._report
+        finally:
+            self._report = before
+
     def run_kernel(
         self,
         library: Path,
@@ -155,13 +183,18 @@ class EmulatedBackend:
             shared: bytes of dynamic shared memory.
 
         Raises:
-            KernelError: threads did not meet at a barrier, a shuffle's mask was wrong, an array was overrun.
+            KernelError: threads did not meet at a barrier, a shuffle's mask was wrong, an array was overrun; what
+                :meth:`checked` finds, if the library is so compiled.
             ArgumentError: the arguments are not those that the kernel declares, or a block has more than 1024 threads.
         """
         if not 0 < math.prod(_sizes(block)) <= _MAX_THREADS:
             raise ArgumentError(complaint(name, "block", f"have 1..{_MAX_THREADS} threads", block))
         entry, types = _entry(library, name, len(arguments))
-        places = _Arena([a for a in arguments if isinstance(a, np.ndarray)])
+        sizes, report = (_sizes(grid), _sizes(block)), self._report
+        if report is None:
+            places: Any = _Arena([a for a in arguments if isinstance(a, np.ndarray)])
+        else:
+            places = checked.Arena(library, name, arguments, types, sizes, report.counting)
         values: list[np.ndarray] = []
         for position, (argument, kind) in enumerate(zip(arguments, types)):
             pointer = isinstance(argument, np.ndarray)
@@ -175,11 +208,15 @@ class EmulatedBackend:
         message = ctypes.create_string_buffer(1024)
         order = _ORDERS[self.order] if isinstance(self.order, str) else _SHUFFLED
         seed = 0 if isinstance(self.order, str) else self.order
-        failed = entry(_sizes(grid), _sizes(block), shared, order, seed, pointers, message, len(message))
+        failed = entry(*sizes, shared, order, seed, pointers, message, len(message))
         if failed:
-            raise KernelError(message.value.decode())
+            raise KernelError(places.explain(message.value.decode()))
         places.check(name, arguments)
-        places.copy_back(a for a, kind in zip(arguments, types) if kind == ord("w"))
+        outputs = [a for a, kind in zip(arguments, types) if kind == ord("w")]
+        places.copy_back(outputs)
+        checked.written(outputs)
+        if report is not None:
+            report.add(name, places.totals())
 
 
 @cache
