@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from nnlab.random import manual_seed
+from tests.cuda.variant_report import VariantReport
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,6 +23,10 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("nnlab")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(VariantReport())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,9 +61,10 @@ def _seeded() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Kernels that tests compile do not go to the user's cache folder."""
+    """Kernels that tests compile do not go to the user's cache folder. Processes of one run share what they compile."""
+    base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NNLAB_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("NNLAB_CACHE_DIR", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"))
         yield
 
 

@@ -40,6 +40,8 @@ _INTEGERS: dict[str, type[np.integer]] = {
     "uint64": np.uint64,
 }
 
+FORCED: dict[str, int] = {}  # values of kernels' own macros that a test asks for, whatever a body prefers
+
 
 def accumulator(dtype: Any) -> Any:
     """The dtype that kernels compute in for data of this dtype: float32 for half, other dtypes themselves."""
@@ -103,6 +105,15 @@ def dtype_macros(dtype: str, index_bits: int) -> dict[str, str | int]:
     return {f"DTYPE_{dtype.upper()}": 1, "INDEX_BITS": index_bits}
 
 
+def choose(kernel: Kernel, **preferred: int) -> dict[str, int]:
+    """A value for each of a kernel's own macros: the preferred one, else the default.
+
+    A body whose grid depends on a macro asks here, so that tests can run every variant.
+    """
+    own = {name: preferred.get(name, allowed[0]) for name, allowed in kernel.variants.items()}
+    return own | {name: value for name, value in FORCED.items() if value in kernel.variants.get(name, ())}
+
+
 def prepare(
     be: Backend, kernel: Kernel, *, threads: int | Grid, arguments: Mapping[str, Any], reach: int = 0
 ) -> Launch:
@@ -136,8 +147,7 @@ def prepare(
     for name, kind in kernel.parameters.items():
         value = arguments[name]
         values.append(value if name in arrays else _scalar(kernel, name, kind, value, data_dtype, index_bits))
-    own = {name: grid.macros.get(name, allowed[0]) for name, allowed in kernel.variants.items()}
-    macros = dtype_macros(data_dtype, index_bits) | own
+    macros = dtype_macros(data_dtype, index_bits) | choose(kernel) | dict(grid.macros)
     return Launch(kernel.unit, kernel.name, macros, grid.blocks, grid.threads, grid.shared, tuple(values))
 
 

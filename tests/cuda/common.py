@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from nnlab.backend import get_backend
 from nnlab.cuda import launch, sources
-from nnlab.testing import tolerance
 from tests import emulator
+from tests.cuda.case import near
+
+__all__ = ["CPU", "DTYPES", "EMULATED", "break_sources", "near", "small_grid"]
 
 CPU, EMULATED = get_backend("cpu"), emulator.backend()
 DTYPES = ["float32", "float64", "float16"]
@@ -32,11 +33,3 @@ def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Launches of 2 blocks of 32 threads: each thread walks over several elements."""
     monkeypatch.setattr(launch, "MAX_BLOCKS", 2)
     monkeypatch.setattr(launch, "BLOCK", 32)
-
-
-def near(found: np.ndarray, wanted: np.ndarray, terms: int, message: str = "", scale: float = 0.0) -> None:
-    """Equal to the float64 oracle within the tolerance table, relative to the largest finite value (or ``scale``, where
-    a result may be the small difference of numbers that large)."""
-    size = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=scale))
-    rtol = tolerance(found.dtype, terms)
-    np.testing.assert_allclose(found.astype(np.float64), wanted, rtol=rtol, atol=rtol * size, err_msg=message)

@@ -1,4 +1,4 @@
-"""kernels/adam.cu through its launches and the gate, run on the host, against the formula and the array code."""
+"""kernels/adam.cu through its launches and the gate, run on the host, against float64 loops and the array code."""
 
 from __future__ import annotations
 
@@ -14,24 +14,10 @@ from nnlab.ops._cuda import adam as kernels
 from nnlab.ops._numpy import adam as arrays
 from tests.cuda.common import CPU, DTYPES, EMULATED, break_sources, near, small_grid
 from tests.ops.common import rng, scattered
+from tests.oracles import optim as oracle
 
 SHAPES = [(), (0, 2), (3, 5), (300,)]
 STATE = ("params", "exp_avgs", "exp_avg_sqs", "max_exp_avg_sqs")
-
-
-def formula(p: Any, g: Any, m: Any, v: Any, u: Any, o: dict[str, Any]) -> list[Any]:
-    """p, m, v, u of a parameter after a step, in float64."""
-    lr, decay, t = o["lr"], o["weight_decay"], o["t"]
-    g = -g if o["maximize"] else g
-    if o["decoupled"]:
-        p = p * (1 - lr * decay)
-    else:
-        g = g + decay * p
-    m = o["beta1"] * m + (1 - o["beta1"]) * g
-    v = o["beta2"] * v + (1 - o["beta2"]) * g * g
-    u = None if u is None else np.maximum(u, v)
-    root = np.sqrt(v if u is None else u) / np.sqrt(1 - o["beta2"] ** t)
-    return [p - lr / (1 - o["beta1"] ** t) * m / (root + o["eps"]), m, v, u]
 
 
 def draw(key: int, dtype: str, positive: bool) -> list[np.ndarray]:
@@ -50,7 +36,7 @@ def check(dtype: str, o: dict[str, Any], amsgrad: bool) -> None:
     arrays.step(CPU, grads=grads, **peer, **o)
     for i, grad in enumerate(grads):
         p, m, v, u = (start[name] and start[name][i].astype(np.float64) for name in STATE)
-        wanted = formula(p, grad.astype(np.float64), m, v, u, o)
+        wanted = oracle.adam(p, grad.astype(np.float64), m, v, u, **o)
         for name, want in zip(STATE, wanted, strict=True):
             if want is None:
                 continue

@@ -1,4 +1,4 @@
-"""kernels/sgd.cu through its launches and the gate, run on the host, against the formula and the array code."""
+"""kernels/sgd.cu through its launches and the gate, run on the host, against float64 loops and the array code."""
 
 from __future__ import annotations
 
@@ -14,17 +14,9 @@ from nnlab.ops._cuda import sgd as kernels
 from nnlab.ops._numpy import sgd as arrays
 from tests.cuda.common import CPU, DTYPES, EMULATED, break_sources, near, small_grid
 from tests.ops.common import rng, scattered
+from tests.oracles import optim as oracle
 
 SHAPES = [(), (0, 2), (3, 5), (300,)]
-
-
-def formula(p: Any, g: Any, v: Any, o: dict[str, Any]) -> tuple[Any, Any]:
-    """(p, v) of a parameter after a step, in float64."""
-    d = (-g if o["maximize"] else g) + o["weight_decay"] * p
-    if v is None:
-        return p - o["lr"] * d, None
-    v = d if o["first"] else o["momentum"] * v + (1 - o["dampening"]) * d
-    return p - o["lr"] * (d + o["momentum"] * v if o["nesterov"] else v), v
 
 
 def check(dtype: str, o: dict[str, Any], with_buffers: bool) -> None:
@@ -44,7 +36,7 @@ def check(dtype: str, o: dict[str, Any], with_buffers: bool) -> None:
     arrays.step(CPU, grads=grads, **peer, **o)
     for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
         v = buffers[i].astype(np.float64) if with_buffers else None
-        want_p, want_v = formula(param.astype(np.float64), grad.astype(np.float64), v, o)
+        want_p, want_v = oracle.sgd(param.astype(np.float64), grad.astype(np.float64), v, **o)
         near(mine["params"][i], want_p, 4, str(o), scale=1)
         if with_buffers:
             near(mine["buffers"][i], want_v, 3, str(o), scale=1)

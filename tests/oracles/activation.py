@@ -11,6 +11,11 @@ def relu(x) -> np.ndarray:
     return np.array([v if v > 0 or v != v else 0.0 for v in x.reshape(-1)]).reshape(x.shape)
 
 
+def relu_grad(dy, y) -> np.ndarray:
+    """dy where y is not 0; NaN is not."""
+    return np.array([d if v != 0 else 0.0 for d, v in zip(dy.reshape(-1), y.reshape(-1))]).reshape(y.shape)
+
+
 def philox_word(seed: int, offset: int, i: int) -> int:
     """Word i of a draw: Philox4x32-10 with counter (i // 4, offset) and key seed, in Python integers."""
     counter = [(i // 4) & _MASK, (i // 4) >> 32, offset & _MASK, offset >> 32]
@@ -27,9 +32,12 @@ def philox_word(seed: int, offset: int, i: int) -> int:
     return counter[i % 4]
 
 
+def kept(shape: tuple[int, ...], p: float, seed: int, offset: int) -> np.ndarray:
+    """Which elements dropout keeps."""
+    count = int(np.prod(shape))
+    return np.array([philox_word(seed, offset, i) >= round(p * 2**32) for i in range(count)], bool).reshape(shape)
+
+
 def dropout(x, p: float, seed: int, offset: int) -> np.ndarray:
-    flat = [
-        float(v) / (1 - p) if p < 1 and philox_word(seed, offset, i) >= round(p * 2**32) else 0.0
-        for i, v in enumerate(x.reshape(-1))
-    ]
-    return np.array(flat).reshape(x.shape)
+    keep = kept(x.shape, p, seed, offset).reshape(-1)
+    return np.array([float(v) / (1 - p) if k else 0.0 for v, k in zip(x.reshape(-1), keep)]).reshape(x.shape)

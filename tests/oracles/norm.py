@@ -45,6 +45,21 @@ def _neighbours(c: int, channels: int, size: int) -> range:
     return range(max(0, c - size // 2), min(channels, c + (size - 1) // 2 + 1))
 
 
+def channel_sum(x, below: int, above: int) -> np.ndarray:
+    y = np.zeros(x.shape)
+    for c in range(x.shape[1]):
+        for j in range(max(0, c - below), min(x.shape[1], c + above + 1)):
+            y[:, c] += x[:, j]
+    return y
+
+
+def local_response_scale(x, size: int, alpha: float, k: float) -> np.ndarray:
+    s = np.zeros(x.shape)
+    for c in range(x.shape[1]):
+        s[:, c] = k + alpha * sum(x[:, j] ** 2 for j in _neighbours(c, x.shape[1], size)) / size
+    return s
+
+
 def local_response_norm(x, size: int, alpha: float, beta: float, k: float) -> np.ndarray:
     y = np.zeros(x.shape)
     for c in range(x.shape[1]):

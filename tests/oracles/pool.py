@@ -54,6 +54,26 @@ def scatter(dy, where, size: Ints) -> np.ndarray:
     return dx.reshape(*dy.shape[:2], *size)
 
 
+def take(x, where) -> np.ndarray:
+    """The elements at flat places."""
+    y = np.zeros(where.shape)
+    for n, c in positions(where.shape[:2]):
+        for p in positions(where.shape[2:]):
+            y[(n, c, *p)] = x[n, c].reshape(-1)[where[(n, c, *p)]]
+    return y
+
+
+def taps_at(x, index, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> np.ndarray:
+    """The element at tap number ``index`` of each window; 0 in the padding."""
+    y = np.zeros(index.shape)
+    for n, c in positions(index.shape[:2]):
+        for p in positions(index.shape[2:]):
+            tap = tuple(int(t) for t in np.unravel_index(index[(n, c, *p)], kernel))
+            q = place(p, tap, stride, pad, dilation)
+            y[(n, c, *p)] = x[(n, c, *q)] if inside(q, x.shape[2:]) else 0
+    return y
+
+
 def _divisor(p: Ints, size: Ints, kernel: Ints, stride: Ints, pad: Ints, include_pad: bool, override) -> float:
     if override is not None:
         return override

@@ -1,0 +1,57 @@
+"""Steps of Adam and AdamW."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from nnlab.ops._cuda import adam as kernels
+from tests.cuda.case import Case
+from tests.oracles import optim as oracle
+
+SHAPES = [(), (0, 2), (3, 5), (100,)]
+
+
+def _step(case: Case, state: list[list[np.ndarray]], grads: list[np.ndarray], amsgrad: bool, **o: Any) -> None:
+    """A step from p, m, v and u; with the results compared."""
+    there = [[case.put(a) for a in arrays] for arrays in state[: 4 if amsgrad else 3]]
+    kernels.step(
+        case.be, params=there[0], grads=[case.put(g) for g in grads], exp_avgs=there[1], exp_avg_sqs=there[2],
+        max_exp_avg_sqs=there[3] if amsgrad else None, **o,
+    )  # fmt: skip
+    for i, grad in enumerate(grads):
+        p, m, v, u = (arrays[i] for arrays in state)
+        found = tuple(arrays[i] for arrays in there)
+        case.compare(found, 8, _oracle, p, grad, m, v, u if amsgrad else None, scale=1, **o)
+
+
+def _oracle(p: Any, g: Any, m: Any, v: Any, u: Any, **o: Any) -> tuple[Any, ...]:
+    return oracle.adam(p, g, m, v, u, **o)[: 3 if u is None else 4]
+
+
+def _steps(case: Case, amsgrad: bool) -> None:
+    for t, decay, decoupled, maximize in product((1, 7), (0.0, 0.3), (False, True), (False, True)):
+        o = {"t": t, "weight_decay": decay, "decoupled": decoupled, "maximize": maximize}
+        rates = {"lr": 0.1, "beta1": case.random.uniform(0.5, 0.9), "beta2": case.random.uniform(0.6, 0.99)}
+        p, m, g = ([case.normal(*shape) for shape in SHAPES] for _ in range(3))
+        v, u = ([case.uniform(0.1, 2, *shape) for shape in SHAPES] for _ in range(2))
+        _step(case, [p, m, v, u], g, amsgrad, **o, **rates, eps=0.05)
+
+
+def steps(case: Case) -> None:
+    _steps(case, amsgrad=False)
+
+
+def steps_with_amsgrad(case: Case) -> None:
+    _steps(case, amsgrad=True)
+
+
+def nan_and_infinity(case: Case) -> None:
+    """NaN stays in the largest moment; without weight decay an infinite parameter stays."""
+    o = {"t": 1, "lr": 0.5, "beta1": 0.9, "beta2": 0.5, "eps": 0.1, "weight_decay": 0.0, "decoupled": False}
+    p, u = case.host([1, np.inf, -np.inf, 1]), case.host([np.nan, 1, 1, 0])
+    m, v, g = case.host([0, 0, 0, 0]), case.host([1, 1, 1, 1]), case.host([1, 1, 1, 1])
+    for amsgrad in (False, True):
+        _step(case, [[p], [m], [v], [u]], [g], amsgrad, **o, maximize=False)

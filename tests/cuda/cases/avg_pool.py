@@ -1,0 +1,49 @@
+"""Average pooling, fixed and adaptive."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from nnlab.geometry import pool_geometry
+from nnlab.ops._cuda import avg_pool as kernels
+from tests.cuda import drawn
+from tests.cuda.case import Case
+from tests.oracles import pool as oracle
+
+COUNTING = [(False, None), (True, None), (True, 5), (False, -2)]
+
+
+def drawn_windows(case: Case) -> None:
+    for number in range(24):
+        include_pad, override = COUNTING[number % 4]
+        g = drawn.pooling(case.random, 1 + number % 3, dilated=False)
+        o = {"geometry": g, "count_include_pad": include_pad, "divisor_override": override}
+        window = (g.kernel, g.stride, g.pad_low, include_pad, override)
+        x, dy = case.normal(*g.x_shape), case.normal(*g.y_shape)
+        y = kernels.forward(case.be, x=case.put(x), **o)
+        case.compare(y, prod(g.kernel), oracle.avg_pool, x, g.out_size, *window)
+        dx = kernels.backward(case.be, dy=case.put(dy), **o)
+        case.compare(dx, prod(g.kernel), oracle.avg_pool_grad, dy, g.in_size, *window)
+
+
+def drawn_adaptive_sizes(case: Case) -> None:
+    for number in range(12):
+        dims = 1 + number % 3
+        size, out = (tuple(case.random.integers(1, 8, dims).tolist()) for _ in range(2))
+        x, dy = case.normal(2, 2, *size), case.normal(2, 2, *out)
+        y = kernels.adaptive_forward(case.be, x=case.put(x), out=out)
+        case.compare(y, prod(size), oracle.adaptive_avg, x, out)
+        dx = kernels.adaptive_backward(case.be, dy=case.put(dy), size=size)
+        case.compare(dx, prod(out), oracle.adaptive_avg_grad, dy, size)
+
+
+def half_adds_up_in_float32(case: Case) -> None:
+    x = case.host(np.full((1, 1, 32, 32), 1 + 2**-10))
+    g, o = pool_geometry(x.shape, 32), {"count_include_pad": True, "divisor_override": None}
+    case.compare(
+        kernels.forward(case.be, x=case.put(x), geometry=g, **o), None, oracle.avg_pool, x, (1, 1), g.kernel, g.stride,
+        g.pad_low, True, None,
+    )  # fmt: skip
+    case.compare(kernels.adaptive_forward(case.be, x=case.put(x), out=(1, 1)), None, oracle.adaptive_avg, x, (1, 1))

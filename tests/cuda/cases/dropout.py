@@ -1,0 +1,37 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from nnlab.ops._cuda import dropout as kernels
+from tests.cuda.case import Case
+from tests.oracles import activation as oracle
+
+SHAPES = [(), (1,), (3,), (4,), (5,), (0, 3), (2, 3, 5), (300,)]
+
+
+def both_passes(case: Case) -> None:
+    for shape in SHAPES:
+        p = float(case.random.choice([0.0, 0.1, 0.5, 0.9, 1.0]))
+        seed, offset = (int(n) for n in case.random.integers(0, 2**64, 2, "uint64"))
+        x, dy = case.normal(*shape), case.normal(*shape)
+        y, saved = kernels.forward(case.be, x=case.put(x), p=p, seed=seed, offset=offset)
+        case.compare(saved.mask, None, oracle.kept, shape, p, seed, offset)
+        case.compare(y, 1, oracle.dropout, x, p, seed, offset)
+        dx = kernels.backward(case.be, dy=case.put(dy), saved=saved)
+        case.compare(dx, 1, oracle.dropout, dy, p, seed, offset)
+
+
+def a_word_at_the_threshold_is_kept(case: Case) -> None:
+    """Also those after it in its block, whatever their number."""
+    words = [oracle.philox_word(3, 4, i) for i in range(7)]
+    x = case.uniform(1, 2, 7)
+    for word in words:
+        y, _ = kernels.forward(case.be, x=case.put(x), p=word / 2**32, seed=3, offset=4)
+        case.compare(y, 1, oracle.dropout, x, word / 2**32, 3, 4)
+
+
+def dropped_infinities_become_zero(case: Case) -> None:
+    x = case.host([float("inf"), float("nan"), float("-inf")] * 20)
+    y, saved = kernels.forward(case.be, x=case.put(x), p=0.5, seed=1, offset=2)
+    case.compare(y, None, oracle.dropout, x, 0.5, 1, 2)
+    case.compare(kernels.backward(case.be, dy=case.put(x), saved=saved), None, oracle.dropout, x, 0.5, 1, 2)

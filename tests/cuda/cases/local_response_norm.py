@@ -1,0 +1,52 @@
+"""Local response normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nnlab.ops._cuda import local_response_norm as kernels
+from tests.cuda.case import Case
+from tests.oracles import norm as oracle
+
+SHAPES = [(2, 6, 4), (2, 1, 3), (1, 4, 2, 3), (0, 3, 2), (3, 5), (1, 9, 7)]
+
+
+def _rows(oracle: Any, shape: tuple[int, ...], *arrays: Any, **options: Any) -> np.ndarray:
+    """What an oracle over (N, C, P) gives for arrays of a shape."""
+    rows = [a.reshape(*shape[:2], int(np.prod(shape[2:]))) for a in arrays]
+    return oracle(*rows, **options).reshape(shape)
+
+
+def both_passes(case: Case) -> None:
+    for shape in [*SHAPES, *SHAPES]:
+        size = int(case.random.integers(1, 9))
+        o = {"size": size, "alpha": case.random.uniform(0.1, 2), "beta": case.random.choice([0.75, 1.5])}
+        k = float(case.random.choice([1.0, 2.0]))
+        x, dy = case.normal(*shape), case.normal(*shape)
+        y, s = kernels.forward(case.be, x=case.put(x), k=k, **o)
+        case.compare(y, size + 2, _rows, oracle.local_response_norm, shape, x, k=k, **o)
+        case.compare(s, size + 2, _rows, oracle.local_response_scale, shape, x, k=k, size=size, alpha=o["alpha"])
+        dx = kernels.backward(case.be, dy=case.put(dy), x=case.put(x), s=s, **o)
+        case.compare(dx, 2 * size + 4, _rows, oracle.local_response_norm_grad, shape, x, dy, k=k, **o)
+
+
+def windows_wider_than_the_channels(case: Case) -> None:
+    x, o = case.normal(2, 3, 2), {"size": 10**20, "alpha": 1e20, "beta": 0.75, "k": 1.0}
+    y, _ = kernels.forward(case.be, x=case.put(x), **o)
+    near = {**o, "size": 7, "alpha": 7.0}
+    case.compare(y, 5, _rows, oracle.local_response_norm, x.shape, x, **near)
+
+
+def channel_sums(case: Case) -> None:
+    x = case.normal(2, 6, 3)
+    for below, above in [(0, 0), (1, 0), (0, 2), (2, 1), (5, 5), (9, 3), (3, 9)]:
+        y = kernels.channel_sum(case.be, x=case.put(x), below=below, above=above)
+        case.compare(y, below + above + 1, oracle.channel_sum, x, below, above)
+
+
+def half_squares_do_not_overflow(case: Case) -> None:
+    x, o = case.host(np.full((1, 3, 2), 300.0)), {"size": 3, "alpha": 1.0, "beta": 0.5, "k": 1.0}
+    y, _ = kernels.forward(case.be, x=case.put(x), **o)
+    case.compare(y, 3, _rows, oracle.local_response_norm, x.shape, x, **o)

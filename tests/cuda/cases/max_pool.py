@@ -1,0 +1,78 @@
+"""Max pooling, its gradients and unpooling."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from nnlab.geometry import PoolGeometry, pool_geometry
+from nnlab.ops._cuda import max_pool as kernels
+from tests.cuda import drawn
+from tests.cuda.case import Case
+from tests.oracles import pool as oracle
+
+
+def _ties(case: Case, *shape: int) -> np.ndarray:
+    """Numbers with many ties, -inf and some NaN."""
+    x = case.random.integers(-2, 3, shape).astype(float)
+    x[case.random.random(shape) < 0.3] = -np.inf
+    x[case.random.random(shape) < 0.1] = np.nan
+    return case.host(x)
+
+
+def _all_passes(case: Case, x: np.ndarray, g: PoolGeometry) -> None:
+    there = case.put(x)
+    window = (g.out_size, g.kernel, g.stride, g.pad_low, g.dilation)
+    y, index = kernels.forward(case.be, x=there, geometry=g)
+    places = kernels.positions(case.be, index=index, geometry=g)
+    case.compare((y, places), None, oracle.max_pool, x, *window)
+    case.compare(kernels.gather(case.be, x=there, index=index, geometry=g), None, _max, x, *window)
+    dy = case.normal(*g.y_shape)
+    dx = kernels.scatter(case.be, dy=case.put(dy), index=index, geometry=g)
+    case.compare(dx, prod(g.kernel), _grad, dy, x, g.in_size, *window)
+
+
+def _max(x: Any, *window: Any) -> np.ndarray:
+    return oracle.max_pool(x, *window)[0]
+
+
+def _grad(dy: Any, x: Any, size: Any, *window: Any) -> np.ndarray:
+    return oracle.scatter(dy, oracle.max_pool(x, *window)[1], size)
+
+
+def drawn_windows(case: Case) -> None:
+    for dims in (1, 2, 3) * 4:
+        g = drawn.pooling(case.random, dims)
+        _all_passes(case, _ties(case, *g.x_shape), g)
+
+
+def kernels_of_more_than_256_taps(case: Case) -> None:
+    for kernel in ((16, 16), (17, 16)):
+        x = np.zeros((1, 1, 18, 18))
+        x[0, 0, -2:, -2:] = [[1, 2], [3, 4]]
+        _all_passes(case, case.host(x), pool_geometry(x.shape, kernel, 1))
+    g = pool_geometry((1, 2, 4, 19, 19), (2, 13, 11), (2, 5, 4), (0, 6, 5))
+    _all_passes(case, case.normal(*g.x_shape), g)
+
+
+def gather_of_any_tap(case: Case) -> None:
+    """Also of one in the padding, which reads 0."""
+    for kernel in ((3, 2), (17, 16), (2, 3, 2)):
+        g = pool_geometry((2, 2, *(17, 16, 3)[: len(kernel)]), kernel, 2, 1, ceil_mode=True)
+        x = case.normal(*g.x_shape)
+        dtype = "uint8" if prod(kernel) <= 256 else "int32"
+        index = case.random.integers(0, prod(kernel), g.y_shape).astype(dtype)
+        y = kernels.gather(case.be, x=case.put(x), index=case.put(index), geometry=g)
+        case.compare(y, None, oracle.taps_at, x, index, g.kernel, g.stride, g.pad_low, g.dilation)
+
+
+def unpool_and_take(case: Case) -> None:
+    x, z = case.normal(2, 3, 4, 5), case.normal(2, 3, 7, 9)
+    places = np.stack([case.random.permutation(63)[:20] for _ in range(6)]).reshape(x.shape)
+    there = case.put(places)
+    case.compare(
+        kernels.unpool(case.be, x=case.put(x), places=there, size=(7, 9)), None, oracle.scatter, x, places, (7, 9)
+    )
+    case.compare(kernels.take(case.be, x=case.put(z), places=there), None, oracle.take, z, places)

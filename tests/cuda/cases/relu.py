@@ -1,0 +1,27 @@
+"""relu."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnlab.ops._cuda import relu as kernels
+from tests.cuda.case import Case
+from tests.oracles import activation as oracle
+
+SHAPES = [(), (1,), (0, 3), (3, 4, 5), (257,), (700,)]
+
+
+def _values(case: Case, *shape: int) -> np.ndarray:
+    """Numbers of both signs, among them zeros of both signs, NaN, infinities and the smallest of each sign."""
+    tiny = np.finfo(case.dtype).smallest_subnormal
+    special = case.random.choice([0.0, -0.0, np.nan, np.inf, -np.inf, tiny, -tiny], shape)
+    return case.host(np.where(case.random.random(shape) < 0.5, special, case.random.standard_normal(shape)))
+
+
+def both_passes(case: Case) -> None:
+    for shape in SHAPES:
+        x, dy = _values(case, *shape), _values(case, *shape)
+        y = kernels.forward(case.be, x=case.put(x))
+        case.compare(y, None, oracle.relu, x)
+        case.compare(kernels.backward(case.be, dy=case.put(dy), y=y), None, oracle.relu_grad, dy, oracle.relu(x))
+        assert not np.signbit(case.be.to_numpy(y)).any(where=oracle.relu(x) == 0)

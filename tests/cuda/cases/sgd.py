@@ -1,0 +1,51 @@
+"""Steps of stochastic gradient descent."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from nnlab.ops._cuda import sgd as kernels
+from tests.cuda.case import Case
+from tests.oracles import optim as oracle
+
+SHAPES = [(), (0, 2), (3, 5), (100,)]
+
+
+def _steps(case: Case, momentum: bool) -> None:
+    flags = ("first", "nesterov", "maximize")
+    for values in product((False, True), repeat=len(flags)):
+        o: dict[str, Any] = dict(zip(flags, values, strict=True))
+        o["lr"], o["momentum"] = case.random.uniform(0.1, 0.5), case.random.uniform(0.5, 0.9) if momentum else 0.0
+        o["dampening"] = case.random.choice([0.0, case.random.uniform(0.1, 0.9)])
+        o["weight_decay"] = case.random.choice([0.0, case.random.uniform(0.01, 0.5)])
+        p, g, v = ([case.normal(*shape) for shape in SHAPES] for _ in range(3))
+        if o["first"]:  # what buffers hold does not matter then
+            v = [case.host(np.full(shape, np.nan)) for shape in SHAPES]
+        params, grads, buffers = ([case.put(a) for a in arrays] for arrays in (p, g, v))
+        kernels.step(case.be, params=params, grads=grads, buffers=buffers if momentum else None, **o)
+        for i, param in enumerate(params):
+            found = (param, buffers[i]) if momentum else (param,)
+            case.compare(found, 4, _oracle, p[i], g[i], v[i] if momentum else None, scale=1, **o)
+
+
+def _oracle(p: Any, g: Any, v: Any, **o: Any) -> tuple[Any, ...]:
+    return oracle.sgd(p, g, v, **o)[: 1 if v is None else 2]
+
+
+def plain_steps(case: Case) -> None:
+    _steps(case, momentum=False)
+
+
+def steps_with_momentum(case: Case) -> None:
+    _steps(case, momentum=True)
+
+
+def without_decay_infinity_stays(case: Case) -> None:
+    p, g = case.host([np.inf, -np.inf, 1]), case.host([1, 1, 1])
+    o = {"first": True, "lr": 0.5, "momentum": 0.0, "dampening": 0.0, "nesterov": False, "maximize": False}
+    param = case.put(p)
+    kernels.step(case.be, params=[param], grads=[case.put(g)], buffers=None, weight_decay=0.0, **o)
+    case.compare((param,), None, _oracle, p, g, None, weight_decay=0.0, **o)
