@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from nnlab.random import manual_seed
+from tests.cuda.checked_report import CheckedReport
 from tests.cuda.variant_report import VariantReport
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,10 +28,12 @@ hypothesis.settings.load_profile("nnlab")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(VariantReport())
+    config.pluginmanager.register(CheckedReport())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-gpu", action="store_true", help="fail, instead of skipping, tests that need a GPU")
+    parser.addoption("--checked", action="store_true", help="look at every access of memory in tests/cuda/test_variants.py")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

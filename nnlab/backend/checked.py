@@ -7,6 +7,7 @@ lays the arguments out for a launch, says what was found in words, and adds up w
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shutil
 import subprocess
@@ -293,6 +294,6 @@ def _line(library: Path, pc: int) -> str:
         return f"{library.name}+{pc:#x}; binutils' addr2line would tell the line"
     command = [program, "-i", "-e", str(library), hex(pc - 1)]
     frames = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
-    places = [re.sub(r" \(discriminator \d+\)$", "", frame).removeprefix("./") for frame in frames if frame]
+    places = [os.path.normpath(re.sub(r" \(discriminator \d+\)$", "", frame)) for frame in frames if frame]
     own = [place for place in places if "/host/" not in place]
     return (own or places or ["line unknown"])[0]

@@ -210,8 +210,10 @@ class EmulatedBackend:
         seed = 0 if isinstance(self.order, str) else self.order
         failed = entry(*sizes, shared, order, seed, pointers, message, len(message))
         if failed:
-            raise KernelError(places.explain(message.value.decode()))
-        places.check(name, arguments)
+            text = message.value.decode()
+            raise KernelError(text if report is None else places.explain(text))
+        if report is None:
+            places.check(name, arguments)
         outputs = [a for a, kind in zip(arguments, types) if kind == ord("w")]
         places.copy_back(outputs)
         checked.written(outputs)
