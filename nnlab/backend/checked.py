@@ -146,6 +146,11 @@ def _unwritten(array: np.ndarray) -> np.ndarray | None:
 # -- a launch ----------------------------------------------------------------------------------------------------------
 
 
+def is_checked(library: ctypes.CDLL) -> bool:
+    """Whether a loaded kernel library is the checked build."""
+    return hasattr(library, "nnlab_checker_reserve")
+
+
 class Arena:
     """Copies of a launch's arrays in the checker's address space. Arrays that share memory share it in the copy too.
 
@@ -231,9 +236,10 @@ class Arena:
         verb = _VERBS[now.kind]
         if found.what == _NOWHERE:
             return f"{head}{verb} {now.size} bytes at address {found.address:#x}, where there is nothing ({line[0]})"
-        first, last = found.offset, found.offset + now.size - 1
-        what = f"{head}{verb} byte{'s' if now.size > 1 else ''} {first}" + (f" to {last}" if now.size > 1 else "")
-        what += f" of {self._what(found)}"
+        start, owner = self._what(found)
+        first, last = found.offset - start, found.offset - start + now.size - 1
+        numbers = f"bytes {first} to {last}" if now.size > 1 else f"byte {first}"
+        what = f"{head}{verb} {numbers} of {owner}"
         if found.what == _RACE:
             before = found.before
             same = before.block == now.block
@@ -244,7 +250,7 @@ class Arena:
             1: "outside of it",
             3: "which is const",
             4: f"not aligned to {now.size} bytes",
-            5: "which nobody has written",
+            5: "which nobody has written before",
         }[found.what]
         return f"{what}, {why} ({line[0]})"
 
@@ -257,12 +263,14 @@ class Arena:
         x, y, _ = sizes
         return number % x, number // x % y, number // x // y
 
-    def _what(self, found: _Finding) -> str:
-        """The array, and the offset made relative to it."""
+    def _what(self, found: _Finding) -> tuple[int, str]:
+        """Where the array starts in its region, and the array in words."""
         if found.region == _DYNAMIC:
-            return f"dynamic shared memory ({found.region_bytes} bytes)"
+            return 0, f"dynamic shared memory ({found.region_bytes} bytes)"
         if found.region == _FIXED:
-            return "shared memory"
+            arrays = [one for one in _shared_arrays(self._library) if one[0] <= found.offset]
+            start, size, name = max(arrays, default=(0, found.region_bytes, "memory"))
+            return start, f"shared {name} ({size} bytes)"
         names = ctypes.string_at(getattr(self._checker, f"host_{self._kernel}_names")).decode().split(",")
         pointers = [i for i, a in enumerate(self._arguments) if isinstance(a, np.ndarray)]
         words = []
@@ -272,9 +280,11 @@ class Arena:
             a = self._arguments[i]
             name = f" {names[pointers.index(i)]!r}" if len(names) == len(pointers) else ""
             words.append(f"argument {i}{name} (shape {a.shape}, {a.dtype}, {a.nbytes} bytes)")
-        return " / ".join(words)
+        return 0, " / ".join(words)
 
     def _lines(self, places: list[int]) -> list[str]:
+        if shutil.which("addr2line") is None:
+            return [f"in {self._kernel}; binutils' addr2line would tell the line"] * len(places)
         return [_line(self._library, pc) for pc in places]
 
 
@@ -287,12 +297,21 @@ def _pointer(array: np.ndarray) -> ctypes.c_void_p:
 
 
 @cache
+def _shared_arrays(library: Path) -> list[tuple[int, int, str]]:
+    """Where the ``__shared__`` arrays of a library lie: start, bytes, name."""
+    program = shutil.which("objdump")
+    if program is None:
+        return []
+    command = [program, "--syms", "--demangle", str(library)]
+    symbols = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = re.findall(r"^([0-9a-f]+) .*\.tbss\s+([0-9a-f]+)\s+(.+)$", symbols, re.MULTILINE)
+    return sorted((int(start, 16), int(size, 16), name.rpartition("::")[2]) for start, size, name in found)
+
+
+@cache
 def _line(library: Path, pc: int) -> str:
     """The line of a call's return address: the innermost one that is not the runtime's own."""
-    program = shutil.which("addr2line")
-    if program is None:
-        return f"{library.name}+{pc:#x}; binutils' addr2line would tell the line"
-    command = [program, "-i", "-e", str(library), hex(pc - 1)]
+    command = ["addr2line", "-i", "-e", str(library), hex(pc - 1)]
     frames = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
     places = [os.path.normpath(re.sub(r" \(discriminator \d+\)$", "", frame)) for frame in frames if frame]
     own = [place for place in places if "/host/" not in place]

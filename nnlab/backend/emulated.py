@@ -189,8 +189,11 @@ class EmulatedBackend:
         """
         if not 0 < math.prod(_sizes(block)) <= _MAX_THREADS:
             raise ArgumentError(complaint(name, "block", f"have 1..{_MAX_THREADS} threads", block))
-        entry, types = _entry(library, name, len(arguments))
+        entry, types, with_checks = _entry(library, name, len(arguments))
         sizes, report = (_sizes(grid), _sizes(block)), self._report
+        if with_checks != (report is not None):
+            what = "runs inside `with be.checked()` only" if with_checks else "was compiled without checks"
+            raise ArgumentError(f"[{name}] {library.name} {what}")
         if report is None:
             places: Any = _Arena([a for a in arguments if isinstance(a, np.ndarray)])
         else:
@@ -222,8 +225,9 @@ class EmulatedBackend:
 
 
 @cache
-def _entry(library: Path, name: str, count: int) -> tuple[Any, bytes]:
-    """A kernel's entry point, and for each parameter ``r`` or ``w`` (pointers) or the size of the value."""
+def _entry(library: Path, name: str, count: int) -> tuple[Any, bytes, bool]:
+    """A kernel's entry point; for each parameter ``r`` or ``w`` (pointers) or the size of the value; is it the build with
+    checks."""
     loaded = ctypes.CDLL(str(library))
     entry = getattr(loaded, f"host_{name}", None)
     if entry is None:
@@ -235,7 +239,7 @@ def _entry(library: Path, name: str, count: int) -> tuple[Any, bytes]:
     u64 = ctypes.c_uint64
     entry.argtypes = [ctypes.c_void_p] * 2 + [u64, ctypes.c_int, u64, ctypes.c_void_p, ctypes.c_char_p, u64]
     entry.restype = ctypes.c_int
-    return entry, buffer.value
+    return entry, buffer.value, checked.is_checked(loaded)
 
 
 def _sizes(of: int | tuple[int, ...]) -> Any:

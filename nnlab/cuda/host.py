@@ -32,7 +32,7 @@ FLAGS = (
 # instead of the sanitizers' libraries.
 _CHECKS = (
     "-Og",
-    "-g",
+    "-gdwarf-4",  # binutils before 2.41 misread the file names of DWARF 5
     "-DNNLAB_CHECKED",
     "-fsanitize=thread",
     "-fsanitize=signed-integer-overflow,shift-exponent,integer-divide-by-zero,bounds,alignment",
