@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from nnlab import types
 from nnlab.autograd import Function, Size, Tensor, enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
 from nnlab.autograd.creation import (
     arange,
@@ -184,8 +185,10 @@ _SUBPACKAGES = ("autograd", "backend", "data", "models", "nn", "optim", "testing
 def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return importlib.import_module(f"nnlab.{name}")
+    if name == "bfloat16":  # needs the package ml_dtypes
+        return types.bfloat16
     raise AttributeError(f"module 'nnlab' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBPACKAGES])
+    return sorted([*globals(), *_SUBPACKAGES, "bfloat16"])

@@ -261,6 +261,7 @@ class Checker {
     threads_ = launch.block[0] * launch.block[1] * launch.block[2];
     fixed_.number = kFixed;
     dynamic_.number = kDynamic;
+    if (fixed_size == 1) fixed_size = 0;  // no array, only the byte by which the runtime finds them
     fixed_.start_launch(reinterpret_cast<uintptr_t>(fixed), fixed_size, 2);
     dynamic_.start_launch(reinterpret_cast<uintptr_t>(dynamic), launch.shared, 2);
     if (interval_ > 0xF0000000u) {  // cells of older launches must stay older
@@ -450,9 +451,8 @@ class Checker {
   Region* near(uintptr_t address) {
     const uint64_t slot = (address - arena_) >> slot_;
     if (slot < used_) return arrays_[slot].get();
-    constexpr uint64_t kLittle = 64 << 10;
     Region* best = nullptr;
-    uint64_t distance = kLittle;
+    uint64_t distance = 1024;
     for (Region* region : {&fixed_, &dynamic_}) {
       if (region->bytes == 0) continue;
       const uint64_t away = address < region->start ? region->start - address

@@ -54,9 +54,12 @@ NNLAB_VECTOR4(uint4, unsigned)
 
 #define NNLAB_HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
-static inline void __syncthreads(NNLAB_HERE) {
-  nnlab::meet({nnlab::Meeting::barrier, "__syncthreads", file, line, 0, 0, 0});
-}
+// A macro, for each place to have its own constant.
+#define __syncthreads()                                                                                           \
+  __extension__({                                                                                                 \
+    static const nnlab::Call here = {nnlab::Meeting::barrier, "__syncthreads", __FILE__, __LINE__, 0, 0, 0};      \
+    (void)nnlab::meet(here);                                                                                      \
+  })
 static inline int __syncthreads_and(int predicate, NNLAB_HERE) {
   return (int)nnlab::meet({nnlab::Meeting::barrier_and, "__syncthreads_and", file, line, 0, predicate != 0, 0});
 }
@@ -254,8 +257,8 @@ static inline char* mark() {
 #define HOST_ENTRY(k)                                                                                                \
   extern "C" NNLAB_API int host_##k(                                                    \
       const uint32_t* grid, const uint32_t* block, uint64_t shared, int order, uint64_t seed, void** arguments,      \
-      char* message, uint64_t message_size) {                                                                        \
-    *(volatile char*)nnlab::mark() = 0; return nnlab::launch({#k, nnlab::Entry<k>::body, arguments, grid, block, shared, (nnlab::Order)order, seed,      \
-                          message, message_size});                                                                   \
+      char* message, uint64_t message_size, unsigned threads) {                                                      \
+    return nnlab::launch({#k, nnlab::Entry<k>::body, arguments, grid, block, shared, (nnlab::Order)order, seed,      \
+                          message, message_size, threads, nnlab::mark});                                             \
   }                                                                                                                  \
   extern "C" NNLAB_API void host_##k##_types(char* out) { nnlab::Entry<k>::types(out); }

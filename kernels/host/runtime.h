@@ -30,10 +30,18 @@ struct Call {
   unsigned source;  // lane that a shuffle reads
 };
 
-NNLAB_API uint64_t meet(const Call& call);  // returns when the others have come, with this thread's result
 [[noreturn]] NNLAB_API void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));  // ends the launch
 NNLAB_API unsigned lane();
 NNLAB_API void* dynamic_shared();
+
+}  // namespace nnlab
+
+extern "C" NNLAB_API uint64_t nnlab_meet(const nnlab::Call* call);
+
+namespace nnlab {
+
+// Returns when the others have come, with this thread's result.
+static inline uint64_t meet(const Call& call) { return nnlab_meet(&call); }
 
 enum class Order : int { ascending, descending, shuffled };
 
@@ -48,6 +56,8 @@ struct Launch {
   uint64_t seed;
   char* message;  // receives the error
   uint64_t message_size;
+  unsigned threads;  // host threads that may run blocks
+  char* (*mark)();   // address of a thread_local byte of the kernel's library
 };
 
 NNLAB_API int launch(const Launch& launch);  // 0, or 1 with a message

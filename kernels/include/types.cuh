@@ -1,7 +1,7 @@
 // Types of a kernel file, chosen by macros that the launch gate sets (nnlab/cuda/launch.py):
-//   DTYPE_FLOAT16, DTYPE_FLOAT32 or DTYPE_FLOAT64   scalar_t, the type in memory
-//                                                   acc_t, the type computed in (float for half)
-//   INDEX_BITS = 32 or 64                           index_t
+//   DTYPE_FLOAT16, DTYPE_BFLOAT16, DTYPE_FLOAT32 or DTYPE_FLOAT64   scalar_t, the type in memory
+//                                                                   acc_t, the type computed in (float for half types)
+//   INDEX_BITS = 32 or 64                                           index_t
 // and the two conversions between scalar_t and acc_t.
 #pragma once
 
@@ -22,6 +22,12 @@ typedef __half scalar_t;
 typedef float acc_t;
 __device__ __forceinline__ acc_t to_acc(scalar_t v) { return __half2float(v); }
 __device__ __forceinline__ scalar_t to_scalar(acc_t v) { return __float2half_rn(v); }
+#elif defined(DTYPE_BFLOAT16)
+#include <cuda_bf16.h>
+typedef __nv_bfloat16 scalar_t;
+typedef float acc_t;
+__device__ __forceinline__ acc_t to_acc(scalar_t v) { return __bfloat162float(v); }
+__device__ __forceinline__ scalar_t to_scalar(acc_t v) { return __float2bfloat16_rn(v); }
 #elif defined(DTYPE_FLOAT32)
 typedef float scalar_t;
 typedef float acc_t;
@@ -33,5 +39,5 @@ typedef double acc_t;
 __device__ __forceinline__ acc_t to_acc(scalar_t v) { return v; }
 __device__ __forceinline__ scalar_t to_scalar(acc_t v) { return v; }
 #else
-#error "define DTYPE_FLOAT16, DTYPE_FLOAT32 or DTYPE_FLOAT64"
+#error "define DTYPE_FLOAT16, DTYPE_BFLOAT16, DTYPE_FLOAT32 or DTYPE_FLOAT64"
 #endif

@@ -40,7 +40,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
         host = np.array(data)
     except ValueError as error:
         raise DtypeError(f"[tensor] the data is not a regular array of numbers: {error}") from error
-    if host.dtype.kind not in "biuf":
+    if types.kind(host.dtype) not in "biuf":
         raise DtypeError(f"[tensor] the data must be numbers, got dtype {host.dtype}")
     if dtype is None:
         dtype = host.dtype if typed else (types.DEFAULT_FLOAT if host.dtype == types.float64 else host.dtype)

@@ -47,7 +47,7 @@ def as_operand(value: Operand, dtype: Any) -> Operand:
         raise DtypeError(f"[tensor] {value!r} does not fit dtype {dtype.name}")
     try:
         return dtype.type(value)
-    except OverflowError as error:
+    except (OverflowError, TypeError) as error:  # TypeError: bfloat16 of a huge integer
         raise DtypeError(f"[tensor] {value!r} does not fit dtype {dtype.name}") from error
 
 
@@ -259,7 +259,7 @@ class Clamp(Op):
             if bound is not None and ctx.needs[0]:
                 inside = compare(bound) if inside is None else inside & compare(bound)
         ctx.inside = inside
-        return ctx.be.xp.clip(x, low, high)
+        return ctx.be.xp.clip(x, low, high).astype(x.dtype, copy=False)  # NumPy clips bfloat16 in float32
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnlab.autograd.elementwise import cast
 from nnlab.autograd.tape import Edge, Node, TensorCore, edge_of, grad_mode, wrap
 from nnlab.errors import GraphError, ShapeError
+from nnlab.types import is_floating
 
 if TYPE_CHECKING:
     from nnlab.autograd.tensor import Tensor
@@ -101,7 +102,7 @@ class _Run:
         be, needs = node.be, node.needs
         node.needs = tuple(self.wants(edge) for edge in node.edges)
         dy = [
-            slots[slot] if slot in slots else (wrap(be, be.xp.zeros(shape, dtype)) if dtype.kind == "f" else None)
+            slots[slot] if slot in slots else (wrap(be, be.xp.zeros(shape, dtype)) if is_floating(dtype) else None)
             for slot, (shape, dtype) in enumerate(node.outputs)
         ]
         if node.op.backward_raw is not None and not self.create_graph:

@@ -15,6 +15,7 @@ from nnlab.autograd.activation import log_softmax, softmax
 from nnlab.autograd.tape import Node, Op, wrap
 from nnlab.errors import ArgumentError, DtypeError, ShapeError, complaint
 from nnlab.ops import cross_entropy as ops
+from nnlab.types import is_floating
 
 if TYPE_CHECKING:
     from nnlab.autograd.tensor import Tensor
@@ -115,7 +116,7 @@ def cross_entropy(
     _check_reduction(layer, reduction)
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(complaint(layer, "label_smoothing", "be between 0 and 1", label_smoothing))
-    if target.dtype.kind == "f":
+    if is_floating(target.dtype):
         return _soft_cross_entropy(x, target, weight, ignore_index, reduction, label_smoothing)
     scores, numbers = _class_numbers(layer, x, target, weight)
     loss = CrossEntropy.apply(scores, numbers, weight, ignore_index, reduction, float(label_smoothing))

@@ -55,8 +55,7 @@ class Sum(Op):
     @staticmethod
     def forward(ctx: Node, x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
         ctx.shape, ctx.axes = x.shape, axes
-        wide = types.float32 if x.dtype == types.float16 else x.dtype
-        return x.sum(axis=axes, keepdims=keepdim, dtype=wide).astype(x.dtype, copy=False)
+        return x.sum(axis=axes, keepdims=keepdim, dtype=types.wide(x.dtype)).astype(x.dtype, copy=False)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnlab.backend import Backend
 from nnlab.errors import DeviceError, GraphError
+from nnlab.types import is_floating
 
 if TYPE_CHECKING:
     from nnlab.autograd.tensor import Tensor
@@ -317,7 +318,7 @@ def record(ctx: Node, args: Sequence[Any], outputs: Sequence[TensorCore]) -> Non
     ctx.outputs = [(out._data.shape, out._data.dtype) for out in outputs]
     ctx._remember(args, outputs[0])
     for slot, out in enumerate(outputs):
-        if out._data.dtype.kind == "f":
+        if is_floating(out._data.dtype):
             out._node, out._slot = ctx, slot
 
 

@@ -197,7 +197,9 @@ class Tensor(TensorCore):
         return id(self)
 
     def __repr__(self) -> str:
-        text = np.array2string(self._be.to_numpy(self._data), separator=", ", prefix="tensor(", threshold=200)
+        host = self._be.to_numpy(self._data)
+        host = host.astype(types.wide(host.dtype)) if types.is_bfloat16(host.dtype) else host
+        text = np.array2string(host, separator=", ", prefix="tensor(", threshold=200)
         notes = []
         if self.device.type != "cpu":
             notes.append(f"device='{self.device}'")
@@ -285,6 +287,9 @@ class Tensor(TensorCore):
 
     def half(self) -> Tensor:
         return self.to(dtype=types.float16)
+
+    def bfloat16(self) -> Tensor:
+        return self.to(dtype=types.bfloat16)
 
     def float(self) -> Tensor:
         return self.to(dtype=types.float32)
@@ -379,7 +384,7 @@ class Tensor(TensorCore):
         new = function(before)
         if new._data.shape != self._data.shape:
             raise ShapeError(f"[{name}] the result has shape {tuple(new.shape)}, not the tensor's {tuple(self.shape)}")
-        if "biuf".index(new.dtype.kind.replace("u", "i")) > "biuf".index(self.dtype.kind.replace("u", "i")):
+        if types.rank(new.dtype) > types.rank(self.dtype):
             raise DtypeError(f"[{name}] a result of dtype {new.dtype.name} does not fit a tensor of {self.dtype.name}")
         new = ew.cast(new, self.dtype)
         if recorded and new._node is not None and self._is_view:

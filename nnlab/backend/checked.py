@@ -305,7 +305,8 @@ def _shared_arrays(library: Path) -> list[tuple[int, int, str]]:
     command = [program, "--syms", "--demangle", str(library)]
     symbols = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = re.findall(r"^([0-9a-f]+) .*\.tbss\s+([0-9a-f]+)\s+(.+)$", symbols, re.MULTILINE)
-    return sorted((int(start, 16), int(size, 16), name.rpartition("::")[2]) for start, size, name in found)
+    arrays = [(int(start, 16), int(size, 16), name.rpartition("::")[2]) for start, size, name in found]
+    return sorted(one for one in arrays if one[1:] != (1, "byte"))  # the runtime's own, see cuda_host.h
 
 
 @cache

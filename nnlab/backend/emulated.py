@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.backend import Device, checked
+from nnlab.backend import Device, checked, cpu
 from nnlab.errors import ArgumentError, DeviceError, MissingExtraError, complaint
 
 POISON = 0xFF  # NaN in every floating type, -1 in every integer
@@ -106,6 +106,7 @@ class EmulatedBackend:
         self.device = Device("emulated")
         self.xp: Any = _PoisonedModule()
         self.order: str | int = "ascending"
+        self._in_order = False
         self._report: checked.Report | None = None
 
     @property
@@ -133,14 +134,15 @@ class EmulatedBackend:
 
     @contextmanager
     def ordered(self, order: str | int) -> Iterator[None]:
-        """Launches inside the context run in this order; see the class."""
+        """Launches inside the context run in this order, on one thread of the host; see the class."""
         if not (order in _ORDERS if isinstance(order, str) else 0 <= order < 2**64):
             raise ArgumentError(complaint("emulated", "order", "be 'ascending', 'descending' or a seed", order))
-        before, self.order = self.order, order
+        before = self.order, self._in_order
+        self.order, self._in_order = order, True
         try:
             yield
         finally:
-            self.order = before
+            self.order, self._in_order = before
 
     @contextmanager
     def checked(self, counting: bool = False) -> Iterator[checked.Report]:
@@ -211,7 +213,8 @@ class EmulatedBackend:
         message = ctypes.create_string_buffer(1024)
         order = _ORDERS[self.order] if isinstance(self.order, str) else _SHUFFLED
         seed = 0 if isinstance(self.order, str) else self.order
-        failed = entry(*sizes, shared, order, seed, pointers, message, len(message))
+        threads = 1 if self._in_order or report is not None else cpu.thread_count()
+        failed = entry(*sizes, shared, order, seed, pointers, message, len(message), threads)
         if failed:
             text = message.value.decode()
             raise KernelError(text if report is None else places.explain(text))
@@ -237,7 +240,8 @@ def _entry(library: Path, name: str, count: int) -> tuple[Any, bytes, bool]:
     if len(buffer.value) != count:
         raise ArgumentError(f"[{name}] takes {len(buffer.value)} arguments, got {count}")
     u64 = ctypes.c_uint64
-    entry.argtypes = [ctypes.c_void_p] * 2 + [u64, ctypes.c_int, u64, ctypes.c_void_p, ctypes.c_char_p, u64]
+    numbers = [u64, ctypes.c_int, u64]
+    entry.argtypes = [*[ctypes.c_void_p] * 2, *numbers, ctypes.c_void_p, ctypes.c_char_p, u64, ctypes.c_uint]
     entry.restype = ctypes.c_int
     return entry, buffer.value, checked.is_checked(loaded)
 

@@ -40,6 +40,8 @@ _CHECKS = (
 _WRAPPED = tuple(f"-Wl,--wrap={name}" for name in ("memcpy", "memmove", "memset"))
 _WARNINGS = ("-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function")
 _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)')
+_UNROLL = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+unroll\b[ \t]*([^\n]*?)[ \t]*$", re.MULTILINE)
+_WHOLE = 64  # loops without a number, up to this many times round
 _DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\s*\(\s*\d+\s*\)\s*)?([\w:]+)\s+(\w+)\s*\[\s*\]\s*;")
 
 
@@ -68,13 +70,15 @@ def compile_text(name: str, text: str, *, macros: Mapping[str, str | int], check
     """
     headers = _folder()
     text = _DYNAMIC.sub(r"DYNAMIC_SHARED(\1, \2);", text)
+    if not checked and "clang" not in emulated.compiler()[1]:  # which knows CUDA's spelling
+        text = _UNROLL.sub(lambda found: f"#pragma GCC unroll {found[1] or _WHOLE}", text)
     kernels = list(_KERNEL.finditer(text))
     entries = "\n".join(f"HOST_ENTRY({kernel[1]})" for kernel in kernels)
     if checked:
         entries += "\n" + "\n".join(_names(kernel[1], text[kernel.end() :]) for kernel in kernels)
     text = f'#include "cuda_host.h"\n#line 1 "{name}.cu"\n{text}\n{entries}\n'
     defines = [f"-D{macro}={value}" for macro, value in sorted(macros.items())]
-    pasted = [(headers / file).read_text(encoding="utf-8") for file in ("cuda_host.h", "cuda_fp16.h", "runtime.h")]
+    pasted = [file.read_text(encoding="utf-8") for file in sorted(headers.glob("*.h"))]
     options = [*FLAGS, *_WARNINGS, *defines]
     if not checked:
         return _library(name, text, options, pasted, [str(runtime())])

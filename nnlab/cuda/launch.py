@@ -4,8 +4,8 @@ CuPy's raw kernels ignore strides and offsets' meaning, pass a Python float as a
 nothing. So every launch is described by a :class:`Kernel` with the types of its parameters, and :func:`launch` checks
 device, dtype, contiguity and sizes, chooses 32 or 64 bit for index arithmetic, types each scalar and sizes the grid.
 
-The dtype of the data is the macro ``DTYPE_FLOAT32`` (``FLOAT16``, ``FLOAT64``), the index type ``INDEX_BITS=32`` or
-``64``; ``kernels/include/types.cuh`` turns them into ``scalar_t``, ``acc_t`` and ``index_t``.
+The dtype of the data is the macro ``DTYPE_FLOAT32`` (``FLOAT16``, ``BFLOAT16``, ``FLOAT64``), the index type
+``INDEX_BITS=32`` or ``64``; ``kernels/include/types.cuh`` turns them into ``scalar_t``, ``acc_t`` and ``index_t``.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ MAX_SHARED = 48 << 10  # bytes of dynamic shared memory that every card gives wi
 MAX_BLOCKS = 1 << 20  # a larger problem is covered by the kernels' grid-stride loops
 _INDEX_LIMIT = 2**31 - 1 - MAX_BLOCKS * BLOCK  # room for the last step of a grid-stride loop
 
-FLOATS = ("float32", "float64", "float16")
-_ACCUMULATOR = {"float16": np.float32, "float32": np.float32, "float64": np.float64}
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+_ACCUMULATOR = {"float16": np.float32, "bfloat16": np.float32, "float32": np.float32, "float64": np.float64}
 _INTEGERS: dict[str, type[np.integer]] = {
     "int32": np.int32,
     "uint32": np.uint32,
@@ -44,7 +44,7 @@ FORCED: dict[str, int] = {}  # values of kernels' own macros that a test asks fo
 
 
 def accumulator(dtype: Any) -> Any:
-    """The dtype that kernels compute in for data of this dtype: float32 for half, other dtypes themselves."""
+    """The dtype that kernels compute in for data of this dtype: float32 for half types, other dtypes themselves."""
     return np.dtype(_ACCUMULATOR.get(np.dtype(dtype).name, dtype))
 
 

@@ -170,6 +170,10 @@ class Module(Tree):
         """Turn floating parameters and buffers into float64, in place."""
         return self.to(dtype="float64")
 
+    def bfloat16(self) -> Self:
+        """Turn floating parameters and buffers into bfloat16, in place (needs the package ml_dtypes)."""
+        return self.to(dtype="bfloat16")
+
     def half(self) -> Self:
         """Turn floating parameters and buffers into float16, in place."""
         return self.to(dtype="float16")

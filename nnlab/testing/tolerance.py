@@ -7,7 +7,12 @@ from typing import Any
 from nnlab import types
 
 # Unit round-off of each dtype and the dtype in which its sums are added up (docs/numerics.md).
-_EPS = {types.float16: (2.0**-11, 2.0**-24), types.float32: (2.0**-24, 2.0**-24), types.float64: (2.0**-53, 2.0**-53)}
+_EPS = {
+    "float16": (2.0**-11, 2.0**-24),
+    "bfloat16": (2.0**-8, 2.0**-24),
+    "float32": (2.0**-24, 2.0**-24),
+    "float64": (2.0**-53, 2.0**-53),
+}
 
 
 def tolerance(dtype: Any, terms: int = 1) -> float:
@@ -16,5 +21,5 @@ def tolerance(dtype: Any, terms: int = 1) -> float:
     Rounding errors of a sum behave like a random walk, sqrt(terms) steps of the accumulation's unit round-off, and the
     result is rounded once to ``dtype``; 8 covers the largest of many such results.
     """
-    storage, accumulation = _EPS[types.as_dtype(dtype)]
+    storage, accumulation = _EPS[types.as_dtype(dtype).name]
     return float(8 * (storage + accumulation * max(terms, 1) ** 0.5))

@@ -29,6 +29,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from nnlab import types
 from nnlab.autograd import Tensor
 from nnlab.errors import CheckpointError
 from nnlab.nn import Module
@@ -212,6 +213,10 @@ def _read_arrays(path: Path, recorded: Mapping[str, Any]) -> dict[str, np.ndarra
     if _digest(path) != recorded["sha256"]:
         raise CheckpointError(f"[checkpoint] {path} is damaged: its SHA-256 differs from the one recorded at saving")
     try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        if any(entry.get("dtype") == "BF16" for entry in header.values()):
+            types.as_dtype("bfloat16")  # load_file finds it where it has been loaded
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"[checkpoint] {path} cannot be read: {error}") from error

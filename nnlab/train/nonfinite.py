@@ -14,6 +14,7 @@ import numpy as np
 
 from nnlab.autograd import Tensor
 from nnlab.nn import Module
+from nnlab.types import is_floating
 
 
 def describe(array: np.ndarray) -> str:
@@ -28,7 +29,9 @@ def _host(tensor: Tensor) -> np.ndarray:
 def is_bad(tensor: Any) -> bool:
     """Whether a floating tensor holds NaN or infinity (a synchronising look on a GPU)."""
     return (
-        isinstance(tensor, Tensor) and tensor.dtype.kind == "f" and not np.isfinite(tensor.detach().cpu().numpy()).all()
+        isinstance(tensor, Tensor)
+        and is_floating(tensor.dtype)
+        and not np.isfinite(tensor.detach().cpu().numpy()).all()
     )
 
 
@@ -72,7 +75,7 @@ class _Watch:
         def look(module: Module, args: Any, output: Any) -> None:
             for tensor in _tensors(output):
                 if self.found is None and is_bad(tensor):
-                    given = [_host(t) for t in _tensors(args) if t.dtype.kind == "f"]
+                    given = [_host(t) for t in _tensors(args) if is_floating(t.dtype)]
                     largest = max((float(np.abs(array).max(initial=0.0)) for array in given), default=0.0)
                     self.found = (
                         f"{label} its output holds {describe(_host(tensor))}; "

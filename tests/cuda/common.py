@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import ml_dtypes  # from here on NumPy knows the name "bfloat16"
+import numpy as np
 import pytest
 
 from nnlab.backend import get_backend
@@ -12,10 +14,11 @@ from nnlab.cuda import launch, sources
 from tests import emulator
 from tests.cuda.case import near
 
-__all__ = ["CPU", "DTYPES", "EMULATED", "break_sources", "near", "small_grid"]
+__all__ = ["CPU", "DTYPES", "EMULATED", "HALVES", "break_sources", "equal", "near", "plain", "small_grid"]
 
 CPU, EMULATED = get_backend("cpu"), emulator.backend()
-DTYPES = ["float32", "float64", "float16"]
+DTYPES = ["float32", "float64", "float16", "bfloat16"]
+HALVES = ["float16", "bfloat16"]
 
 
 def break_sources(monkeypatch: pytest.MonkeyPatch, folder: Path, file: str, old: str, new: str) -> None:
@@ -33,3 +36,14 @@ def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Launches of 2 blocks of 32 threads: each thread walks over several elements."""
     monkeypatch.setattr(launch, "MAX_BLOCKS", 2)
     monkeypatch.setattr(launch, "BLOCK", 32)
+
+
+def equal(found: np.ndarray, wanted: np.ndarray, message: str = "") -> None:
+    """The same shape, dtype and values, NaN included (NumPy's own comparison takes bfloat16's NaN for unequal)."""
+    assert found.dtype == wanted.dtype, message
+    np.testing.assert_array_equal(plain(found), plain(wanted), message, strict=True)
+
+
+def plain(array: np.ndarray) -> np.ndarray:
+    """bfloat16 as float32, exactly."""
+    return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array

@@ -8,16 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnlab.backend import get_backend
 from nnlab.cuda import launch, sources
 from nnlab.errors import DtypeError
 from nnlab.ops._cuda import dropout as kernels
 from nnlab.ops._numpy import dropout as arrays
 from nnlab.random import philox
-from tests import emulator
-
-CPU, EMULATED = get_backend("cpu"), emulator.backend()
-DTYPES = ["float32", "float64", "float16"]
+from tests.cuda.common import CPU, DTYPES, EMULATED
 
 
 def _values(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -108,7 +104,7 @@ def test_nothing_to_do() -> None:
 
 def test_integers_are_refused() -> None:
     with pytest.raises(
-        DtypeError, match=r"\[dropout_forward\] 'x' must be one of float32, float64, float16, got 'int64'"
+        DtypeError, match=r"\[dropout_forward\] 'x' must be one of float32, float64, float16, bfloat16, got 'int64'"
     ):
         kernels.forward(EMULATED, x=np.ones(3, np.int64), p=0.5, seed=0, offset=0)
 

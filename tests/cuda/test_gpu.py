@@ -11,6 +11,7 @@ from nnlab import random
 from nnlab.backend import get_backend
 from nnlab.errors import DeviceError, OutOfMemoryError, ShapeError
 from nnlab.ops import dropout
+from tests.cuda.common import DTYPES
 
 pytestmark = pytest.mark.gpu
 
@@ -20,7 +21,7 @@ def be() -> Any:
     return get_backend("cuda")
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64", "bool"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int64", "bool"])
 def test_there_and_back(be: Any, dtype: str) -> None:
     host = np.arange(12).reshape(3, 4).astype(dtype)
     there = be.asarray(host)
@@ -34,7 +35,7 @@ def test_philox_words(be: Any) -> None:
     np.testing.assert_array_equal(be.to_numpy(random.philox(be, 2**63 + 5, 2**40, 1001)), expected, strict=True)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("shape", [(), (5,), (33, 1027), (0, 3)])
 def test_dropout_equals_the_cpu(be: Any, shape: tuple[int, ...], p: float, dtype: str) -> None:

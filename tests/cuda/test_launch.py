@@ -39,7 +39,8 @@ def test_scalars_get_the_declared_types() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "accumulator"), [("float16", np.float32), ("float32", np.float32), ("float64", np.float64)]
+    ("dtype", "accumulator"),
+    [("float16", np.float32), ("bfloat16", np.float32), ("float32", np.float32), ("float64", np.float64)],
 )
 def test_accumulator_and_macro_follow_the_dtype(dtype: str, accumulator: type) -> None:
     x = np.ones((3, 4), dtype)
@@ -54,7 +55,7 @@ def test_accumulator_and_macro_follow_the_dtype(dtype: str, accumulator: type) -
         (
             {"x": np.ones(12, np.int32)},
             DtypeError,
-            r"\[unit_forward\] 'x' must be one of float32, float64, float16, got 'int32'",
+            r"\[unit_forward\] 'x' must be one of float32, float64, float16, bfloat16, got 'int32'",
         ),
         ({"y": np.ones((3, 4), np.float64)}, DtypeError, r"'y' must be float32 as 'x' is, got 'float64'"),
         ({"mask": np.ones((3, 4), np.uint8)}, DtypeError, r"'mask' must be bool, got 'uint8'"),
@@ -80,7 +81,9 @@ def test_refuses(changed: dict[str, Any], error: type[NNLabError], message: str)
         _prepare(**changed)
 
 
-@pytest.mark.parametrize(("dtype", "wide"), [("float16", "float32"), ("float32", "float32"), ("float64", "float64")])
+@pytest.mark.parametrize(
+    ("dtype", "wide"), [("float16", "float32"), ("bfloat16", "float32"), ("float32", "float32"), ("float64", "float64")]
+)
 def test_arrays_of_the_accumulators_dtype(dtype: str, wide: str) -> None:
     kernel = Kernel("unit", "unit_forward", {"s": "acc*", "x": "scalar*"})
     x = np.ones(3, dtype)

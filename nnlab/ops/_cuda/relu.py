@@ -7,13 +7,14 @@ from typing import Any
 from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, launch
 from nnlab.ops._numpy import relu as arrays
+from nnlab.types import is_floating
 
 _FORWARD = Kernel("relu", "relu_forward", {"x": "scalar*", "y": "scalar*", "n": "index"})
 _BACKWARD = Kernel("relu", "relu_backward", {"dy": "scalar*", "y": "scalar*", "dx": "scalar*", "n": "index"})
 
 
 def forward(be: Backend, *, x: Any) -> Any:
-    if x.dtype.kind != "f":
+    if not is_floating(x.dtype):
         return arrays.forward(be, x=x)
     x = be.xp.asarray(x, order="C")
     y = be.xp.empty(x.shape, x.dtype)

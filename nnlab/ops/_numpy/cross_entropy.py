@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnlab import types
 from nnlab.backend import Backend
 from nnlab.errors import ArgumentError, complaint
 from nnlab.ops._numpy.precision import wide
@@ -16,7 +17,7 @@ def prepare(
 ) -> Target:
     xp = be.xp
     images, classes, positions = shape
-    dtype = xp.result_type(dtype, xp.float32)
+    dtype = types.wide(dtype)
     used = target != ignore_index
     wrong = used & ((target < 0) | (target >= classes))
     if be.host_memory and wrong.any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnlab import types
 from nnlab.backend import Backend
 from nnlab.ops._numpy.mask import keep
 from nnlab.ops.dropout import Saved, scale, threshold
@@ -22,7 +23,6 @@ def forward(be: Backend, *, x: Any, p: float, seed: int, offset: int) -> tuple[A
 
 
 def backward(be: Backend, *, dy: Any, saved: Saved) -> Any:
-    xp = be.xp
     # Half precision is multiplied in float32 and rounded once, as everywhere.
-    wide = xp.float32 if dy.dtype == xp.float16 else dy.dtype.type
+    wide = types.wide(dy.dtype).type
     return keep(be, (dy * wide(saved.scale)).astype(dy.dtype, copy=False), saved.mask)
