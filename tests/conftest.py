@@ -33,7 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-gpu", action="store_true", help="fail, instead of skipping, tests that need a GPU")
-    parser.addoption("--checked", action="store_true", help="look at every access of memory in tests/cuda/test_variants.py")
+    parser.addoption(
+        "--checked", action="store_true", help="look at every memory access in tests/cuda/test_variants.py"
+    )
+    parser.addoption("--update-counts", action="store_true", help="write tests/cuda/counts.json anew")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

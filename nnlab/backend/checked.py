@@ -1,6 +1,6 @@
 """Checked launches on the device ``emulated``: every access of memory by every thread is looked at before it is made.
 
-The kernel file is compiled so that each load and store calls ``kernels/host/checker.cpp`` (nnlab/cuda/host.py). This module
+The kernel file is compiled so that each load and store calls ``kernels/host/checker`` (nnlab/cuda/host.py). This module
 lays the arguments out for a launch, says what was found in words, and adds up what was counted.
 """
 
@@ -25,7 +25,8 @@ from nnlab.errors import DeviceError
 
 _ALIGNMENT = 256  # as cudaMalloc gives it
 _FIXED, _DYNAMIC = -2, -3  # static and dynamic shared memory
-_NOWHERE, _ARITHMETIC, _RACE = 2, 7, 6
+_NOWHERE, _RACE, _ARITHMETIC, _UNDER_WAY = 2, 6, 7, 8  # of What in checker.cpp
+_PLACE = 1 << 31  # from here on pc is the number of a place whose line the runtime was told
 _VERBS, _DID = ("reads", "writes", "updates"), ("read", "wrote", "updated")
 
 
@@ -67,9 +68,10 @@ class _Totals(ctypes.Structure):
 class Counts:
     """What the launches of one kernel did. Only ``launches`` and the accesses are counted if not asked for more.
 
-    An access is one thread's; an instruction is what the lanes of a warp do at once. Sectors are the 32-byte pieces of
-    global memory that an instruction touches, ideally as few as its distinct bytes fill. Wavefronts are how often shared
-    memory (32 banks of 4 bytes) must be asked for it; 8 and 16-byte accesses take a half and a quarter of a warp at once.
+    An access is one thread's; an instruction is what the lanes of a warp do at once. Sectors are the 32-byte pieces
+    of global memory that an instruction touches, ideally as few as its distinct bytes fill. Wavefronts are how often
+    shared memory (32 banks of 4 bytes) must be asked for it; 8 and 16-byte accesses take a half and a quarter of a
+    warp at once.
     """
 
     launches: int = 0
@@ -124,9 +126,9 @@ def _owner(array: np.ndarray) -> np.ndarray:
 def _unwritten(array: np.ndarray) -> np.ndarray | None:
     """Which elements nobody has written, None if there are none.
 
-    Floating-point elements: those that hold poison, a NaN that no arithmetic makes. Integers and bools may well have all
-    bits set: all elements of an array that came from ``be.xp.empty``, if all of it is still poison and no kernel was
-    given it to write.
+    Floating-point elements: those that hold poison, a NaN that no arithmetic makes of other numbers. Integers and bools
+    may well have all bits set: all elements of an array that came from ``be.xp.empty``, if all of it is still poison
+    and no kernel was given it to write.
     """
     if array.size == 0:
         return None
@@ -135,12 +137,13 @@ def _unwritten(array: np.ndarray) -> np.ndarray | None:
         if _fresh.get(id(owner)) is not owner:
             return None
         raw = owner.ravel(order="K").view(np.uint8)
-        return np.ones(array.size, np.uint8) if (raw == raw[0]).all() and raw[0] in (0xFF, owner.dtype == bool) else None
+        poison = 1 if owner.dtype == bool else 0xFF
+        return np.ones(array.size, np.uint8) if (raw == poison).all() else None
     if array.itemsize not in (2, 4, 8):
         return None
     bits = array.reshape(-1).view(f"u{array.itemsize}")
-    poison = bits == np.iinfo(bits.dtype).max
-    return poison.view(np.uint8) if poison.any() else None
+    unwritten = bits == np.iinfo(bits.dtype).max
+    return unwritten.view(np.uint8) if unwritten.any() else None
 
 
 # -- a launch ----------------------------------------------------------------------------------------------------------
@@ -152,10 +155,10 @@ def is_checked(library: ctypes.CDLL) -> bool:
 
 
 class Arena:
-    """Copies of a launch's arrays in the checker's address space. Arrays that share memory share it in the copy too.
+    """Copies of a launch's arrays in the checker's address space. Arrays that share memory share it there too.
 
-    An array's place is that of its memory on a card: ``cudaMalloc`` aligns an allocation to 256 bytes, a view lies where
-    it lies in it.
+    An array's place is that of its memory on a card: ``cudaMalloc`` aligns an allocation to 256 bytes, a view lies
+    where it lies in it. A context: the copies live inside the ``with`` block.
     """
 
     def __init__(
@@ -163,96 +166,91 @@ class Arena:
     ) -> None:
         self._library, self._kernel, self._arguments = library, kernel, arguments
         self._grid, self._block = sizes
-        self._checker = checker = ctypes.CDLL(str(library))
+        self._checker = _functions(library)
         arrays = [(i, a) for i, a in enumerate(arguments) if isinstance(a, np.ndarray)]
-        merged: list[list[int]] = []
-        for start, end in sorted({(a.ctypes.data, a.ctypes.data + a.nbytes) for _, a in arrays if a.nbytes}):
-            if merged and start < merged[-1][1]:
-                merged[-1][1] = max(merged[-1][1], end)
-            else:
-                merged.append([start, end])
-        self._slots: dict[int, tuple[int, int]] = {}  # argument: slot, offset in it
-        sizes_, offsets, granules = [end - start for start, end in merged], [0] * len(merged), [3] * len(merged)
+        slots: list[_Slot] = []
+        self._slots: dict[int, _Slot] = {}  # by argument
+        for i, a in sorted(arrays, key=lambda one: (one[1].nbytes == 0, one[1].ctypes.data)):
+            start, end = a.ctypes.data, a.ctypes.data + a.nbytes
+            if not a.nbytes or not slots or start >= slots[-1].end:
+                slots.append(_Slot(len(slots), start, end, (start - _owner(a).ctypes.data) % _ALIGNMENT))
+            self._slots[i] = slot = slots[-1]
+            slot.end = max(slot.end, end)
+            slot.shift = min(slot.shift, _shift(a))
+        numbers = ctypes.c_uint64 * max(len(slots), 1)
+        lengths, offsets = numbers(*(s.end - s.start for s in slots)), numbers(*(s.offset for s in slots))
+        places, shifts = numbers(), bytes(slot.shift for slot in slots)
+        if not self._checker.nnlab_checker_reserve(len(slots), lengths, offsets, shifts, counting, places):
+            why = "checked launches reserve address space, which this process may not (ulimit -v)"
+            raise DeviceError(f"[emulated] {why}")
+        for slot, place in zip(slots, places):
+            slot.place = place
+            ctypes.memmove(place, slot.start, slot.end - slot.start)
         for i, a in arrays:
-            if a.nbytes == 0:  # nothing there may be read or written
-                self._slots[i] = len(sizes_), 0
-                sizes_.append(0)
-                offsets.append(0)
-                granules.append(0)
-                continue
-            slot = next(n for n, (start, end) in enumerate(merged) if start <= a.ctypes.data < end)
-            self._slots[i] = slot, a.ctypes.data - merged[slot][0]
-            if self._slots[i][1] == 0:
-                offsets[slot] = (a.ctypes.data - _owner(a).ctypes.data) % _ALIGNMENT
-            granules[slot] = min(granules[slot], a.itemsize.bit_length() - 1)
-        count = len(sizes_)
-        u64s = ctypes.c_uint64 * max(count, 1)
-        places = u64s()
-        if not checker.nnlab_checker_reserve(count, u64s(*sizes_), u64s(*offsets), bytes(granules), counting, places):
-            raise DeviceError("[emulated] checked launches reserve address space, which this process may not (ulimit -v)")
-        self._places = list(places)
-        for start, place in zip(merged, self._places):
-            ctypes.memmove(place, start[0], start[1] - start[0])
-        for i, a in arrays:
-            slot, offset = self._slots[i]
+            slot, offset = self._slots[i], a.ctypes.data - self._slots[i].start
             if types[i] == ord("w"):
-                checker.nnlab_checker_writable(slot, _u64(offset), _u64(a.nbytes))
+                self._checker.nnlab_checker_writable(slot.number, offset, a.nbytes)
             items = _unwritten(a)
             if items is not None:
-                shift = a.itemsize.bit_length() - 1
-                checker.nnlab_checker_poisoned(slot, _u64(offset), shift, _pointer(items), _u64(items.size))
+                self._checker.nnlab_checker_poisoned(slot.number, offset, _shift(a), items.ctypes.data, items.size)
+
+    def __enter__(self) -> Arena:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._checker.nnlab_checker_release()
 
     def address(self, array: np.ndarray) -> int:
         """Where the copy of an array lies."""
-        i = next(i for i, a in enumerate(self._arguments) if a is array)
-        slot, offset = self._slots[i]
-        return self._places[slot] + offset
+        slot = next(self._slots[i] for i, a in enumerate(self._arguments) if a is array)
+        return slot.place + array.ctypes.data - slot.start
 
     def totals(self) -> dict[str, int]:
         """What the launch has counted."""
-        self._checker.nnlab_checker_totals.restype = ctypes.POINTER(_Totals)
         totals = self._checker.nnlab_checker_totals().contents
         return {name: getattr(totals, name) for name in _COUNTS}
+
+    def check(self, kernel: str, arguments: Sequence[Any]) -> None:
+        """Nothing to do after a launch: a wrong access is not made."""
 
     def copy_back(self, arrays: Iterable[np.ndarray]) -> None:
         for array in arrays:
             if array.nbytes:
                 ctypes.memmove(array.ctypes.data, self.address(array), array.nbytes)
-        self._checker.nnlab_checker_release()
 
     # -- words ---------------------------------------------------------------------------------------------------------
 
     def explain(self, message: str) -> str:
         """What went wrong, from the checker's notes; the runtime's own message if the checker found nothing."""
-        self._checker.nnlab_checker_finding.restype = ctypes.POINTER(_Finding)
         found = self._checker.nnlab_checker_finding().contents
         if found.what == 0:
             return message
-        now = found.now
-        head = f"[{self._kernel}] {self._who(now)}: "
+        now, before = found.now, found.before
+        verb, head = _VERBS[now.kind], f"[{self._kernel}] {self._who(now)}: "
         if found.what == _ARITHMETIC:
             return head + found.text.decode()
-        line = self._lines([now.pc, found.before.pc])
-        verb = _VERBS[now.kind]
+        line = self._line(now.pc)
         if found.what == _NOWHERE:
-            return f"{head}{verb} {now.size} bytes at address {found.address:#x}, where there is nothing ({line[0]})"
+            return f"{head}{verb} {now.size} bytes at address {found.address:#x}, where there is nothing ({line})"
         start, owner = self._what(found)
         first, last = found.offset - start, found.offset - start + now.size - 1
         numbers = f"bytes {first} to {last}" if now.size > 1 else f"byte {first}"
         what = f"{head}{verb} {numbers} of {owner}"
+        if found.what == _UNDER_WAY:
+            who = f"thread {self._place(before.thread, self._block)}"
+            return f"{what} ({line}), to which an asynchronous copy of {who} ({self._line(before.pc)}) is under way"
         if found.what == _RACE:
-            before = found.before
             same = before.block == now.block
             who = f"thread {self._place(before.thread, self._block)}" if same else self._who(before)
             why = "no barrier is between them" if same else "blocks are not ordered"
-            return f"{what} ({line[0]}), which {who} {_DID[before.kind]} ({line[1]}): {why}"
-        why = {
+            return f"{what} ({line}), which {who} {_DID[before.kind]} ({self._line(before.pc)}): {why}"
+        reasons = {
             1: "outside of it",
             3: "which is const",
             4: f"not aligned to {now.size} bytes",
             5: "which nobody has written before",
-        }[found.what]
-        return f"{what}, {why} ({line[0]})"
+        }
+        return f"{what}, {reasons[found.what]} ({line})"
 
     def _who(self, access: _Access) -> str:
         block, thread = self._place(access.block, self._grid), self._place(access.thread, self._block)
@@ -272,28 +270,52 @@ class Arena:
             start, size, name = max(arrays, default=(0, found.region_bytes, "memory"))
             return start, f"shared {name} ({size} bytes)"
         names = ctypes.string_at(getattr(self._checker, f"host_{self._kernel}_names")).decode().split(",")
-        pointers = [i for i, a in enumerate(self._arguments) if isinstance(a, np.ndarray)]
         words = []
-        for i in pointers:
-            if self._slots[i][0] != found.region:
-                continue
-            a = self._arguments[i]
-            name = f" {names[pointers.index(i)]!r}" if len(names) == len(pointers) else ""
-            words.append(f"argument {i}{name} (shape {a.shape}, {a.dtype}, {a.nbytes} bytes)")
+        for i, slot in sorted(self._slots.items()):
+            a, number = self._arguments[i], sum(other < i for other in self._slots)
+            name = f" {names[number]!r}" if len(names) == len(self._slots) else ""
+            if slot.number == found.region:
+                words.append(f"argument {i}{name} (shape {a.shape}, {a.dtype}, {a.nbytes} bytes)")
         return 0, " / ".join(words)
 
-    def _lines(self, places: list[int]) -> list[str]:
+    def _line(self, pc: int) -> str:
+        if pc >= _PLACE:
+            line = ctypes.c_int()
+            file: bytes = self._checker.nnlab_checker_place(pc - _PLACE, ctypes.byref(line))
+            return f"{file.decode()}:{line.value}"
         if shutil.which("addr2line") is None:
-            return [f"in {self._kernel}; binutils' addr2line would tell the line"] * len(places)
-        return [_line(self._library, pc) for pc in places]
+            return f"in {self._kernel}; binutils' addr2line would tell the line"
+        return _line(self._library, pc)
 
 
-def _u64(value: int) -> ctypes.c_uint64:
-    return ctypes.c_uint64(value)
+@dataclass
+class _Slot:
+    """The place of an array, or of several that overlap: where they lie on the host, and the copy."""
+
+    number: int
+    start: int
+    end: int
+    offset: int  # of the start in its allocation, modulo the alignment
+    shift: int = 3  # logarithm of the smallest element's bytes
+    place: int = 0
 
 
-def _pointer(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+def _shift(array: np.ndarray) -> int:
+    return array.itemsize.bit_length() - 1
+
+
+@cache
+def _functions(library: Path) -> ctypes.CDLL:
+    """A checked library, with the types of the checker's functions."""
+    loaded, u32, u64 = ctypes.CDLL(str(library)), ctypes.c_uint32, ctypes.c_uint64
+    pointer = ctypes.c_void_p
+    loaded.nnlab_checker_reserve.argtypes = [u32, pointer, pointer, ctypes.c_char_p, ctypes.c_int, pointer]
+    loaded.nnlab_checker_writable.argtypes = [u32, u64, u64]
+    loaded.nnlab_checker_poisoned.argtypes = [u32, u64, u32, pointer, u64]
+    loaded.nnlab_checker_finding.restype = ctypes.POINTER(_Finding)
+    loaded.nnlab_checker_totals.restype = ctypes.POINTER(_Totals)
+    loaded.nnlab_checker_place.restype = ctypes.c_char_p
+    return loaded
 
 
 @cache

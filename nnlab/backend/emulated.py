@@ -229,8 +229,8 @@ class EmulatedBackend:
 
 @cache
 def _entry(library: Path, name: str, count: int) -> tuple[Any, bytes, bool]:
-    """A kernel's entry point; for each parameter ``r`` or ``w`` (pointers) or the size of the value; is it the build with
-    checks."""
+    """A kernel's entry point; for each parameter ``r`` or ``w`` (pointers) or the size of the value; whether it is the
+    build with checks."""
     loaded = ctypes.CDLL(str(library))
     entry = getattr(loaded, f"host_{name}", None)
     if entry is None:

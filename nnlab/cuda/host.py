@@ -28,10 +28,10 @@ FLAGS = (
     "-pthread",
     "-shared",
 )
-# The checked build: each access of memory and each signed operation calls kernels/host/checker.cpp, which is linked
+# The checked build: each access of memory and each signed operation calls kernels/host/checker, which is linked
 # instead of the sanitizers' libraries.
 _CHECKS = (
-    "-Og",
+    "-O0",  # every access that the source makes
     "-gdwarf-4",  # binutils before 2.41 misread the file names of DWARF 5
     "-DNNLAB_CHECKED",
     "-fsanitize=thread",
@@ -91,9 +91,9 @@ def runtime(checked: bool = False) -> Path:
     text, *headers = [(folder / file).read_text(encoding="utf-8") for file in ("runtime.cpp", "runtime.h", "checker.h")]
     if not checked:
         return _library("runtime", text, options, headers, [])
-    checker = folder / "checker.cpp"
-    headers.append(checker.read_text(encoding="utf-8"))
-    return _library("runtime-checked", text, [*options, "-DNNLAB_CHECKED"], headers, [str(checker)])
+    checker = folder / "checker"
+    headers += [file.read_text(encoding="utf-8") for file in sorted(checker.iterdir())]
+    return _library("runtime-checked", text, [*options, "-DNNLAB_CHECKED"], headers, [str(checker / "checker.cpp")])
 
 
 def _names(kernel: str, rest: str) -> str:

@@ -1,4 +1,4 @@
-"""The checked build of the CPU runtime: each kind of finding by a kernel that is wrong on purpose, silence on right ones."""
+"""The checked build of the CPU runtime: kernels wrong on purpose for each kind of finding, silence on right ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnlab.backend import checked, emulated
+from nnlab.backend import checked
 from nnlab.backend.emulated import KernelError
 from nnlab.cuda import host
 from nnlab.errors import ArgumentError, DeviceError
@@ -242,7 +242,9 @@ def test_an_empty_array_has_no_memory(build: Any) -> None:
 
 def test_the_line_of_an_inlined_function(build: Any) -> None:
     message = finding(build(MEMORY), "inlined", 1, ints(3), ints(1))
-    assert message.endswith("reads bytes 20 to 23 of argument 0 'x' (shape (3,), int32, 12 bytes), outside of it (test.cu:16)")
+    assert message.endswith(
+        "reads bytes 20 to 23 of argument 0 'x' (shape (3,), int32, 12 bytes), outside of it (test.cu:16)"
+    )
 
 
 def test_misaligned(build: Any) -> None:
@@ -258,7 +260,9 @@ def test_misaligned(build: Any) -> None:
 
 def test_writes_to_const(build: Any) -> None:
     message = finding(build(MEMORY), "spoils", 1, ints(3), ints(1))
-    assert message.endswith("writes bytes 8 to 11 of argument 0 'x' (shape (3,), int32, 12 bytes), which is const (test.cu:8)")
+    assert message.endswith(
+        "writes bytes 8 to 11 of argument 0 'x' (shape (3,), int32, 12 bytes), which is const (test.cu:8)"
+    )
     shared = ints(4)  # what another argument may write is not const
     launch(build(MEMORY), "spoils", 1, shared, shared[2:])
 
@@ -274,12 +278,16 @@ def test_nothing_there(build: Any) -> None:
 def test_copies_and_atomics_outside(build: Any) -> None:
     x, y = np.ones(8, np.float32), np.zeros(5, np.float32)
     message = finding(build(MEMORY), "copies", 1, y, x, np.int32(24))
-    assert message.endswith("writes bytes 0 to 23 of argument 0 'y' (shape (5,), float32, 20 bytes), outside of it (test.cu:11)")
+    assert message.endswith(
+        "writes bytes 0 to 23 of argument 0 'y' (shape (5,), float32, 20 bytes), outside of it (test.cu:11)"
+    )
     assert "reads bytes 0 to 35 of argument 1" in finding(build(MEMORY), "copies", 1, y, x, np.int32(36))
     launch(build(MEMORY), "copies", 1, y, x, np.int32(20))
     assert (y == 1).all()
     message = finding(build(MEMORY), "adds_up", 1, np.zeros(2, np.uint32), np.int32(2))
-    assert message.endswith("updates bytes 8 to 11 of argument 0 'y' (shape (2,), uint32, 8 bytes), outside of it (test.cu:12)")
+    assert message.endswith(
+        "updates bytes 8 to 11 of argument 0 'y' (shape (2,), uint32, 8 bytes), outside of it (test.cu:12)"
+    )
 
 
 def test_single_bytes(build: Any) -> None:
@@ -352,17 +360,19 @@ def test_a_part_of_a_result_that_nobody_has_written(build: Any) -> None:
     launch(build(MEMORY), "reads", 1, minus, ints(1), np.int64(2))
 
 
-RACES_OF_A_BLOCK = [  # kernel, threads, the access, the line and kind of the earlier one
-    ("neighbours", 64, "reads ... of shared part (256 bytes) (test.cu:5)", "wrote (test.cu:4)"),
-    ("all_write", 2, "writes ... of argument 0 'y' (shape (64,), int32, 256 bytes) (test.cu:8)", "wrote (test.cu:8)"),
-    ("reads_late", 64, "writes ... of shared part (4 bytes) (test.cu:15)", "read (test.cu:14)"),
-    ("plain_and_atomic", 64, "updates ... of argument 0 'y' (shape (64,), int32, 256 bytes) (test.cu:27)", "wrote (test.cu:26)"),
-    ("read_and_atomic", 64, "updates ... of argument 0 'y' (shape (64,), int32, 256 bytes) (test.cu:31)", "read (test.cu:30)"),
-    ("by_shuffle", 32, "reads ... of shared part (128 bytes) (test.cu:37)", "wrote (test.cu:35)"),
-    ("half_mask", 32, "reads ... of shared part (128 bytes) (test.cu:43)", "wrote (test.cu:41)"),
-    ("other_warp", 64, "reads ... of shared part (256 bytes) (test.cu:49)", "wrote (test.cu:47)"),
-    ("halves", 4, "writes ... of argument 0 'y' (shape (64,), uint8, 64 bytes) (test.cu:52)", "wrote (test.cu:52)"),
-]  # fmt: skip
+Y = "argument 0 'y' (shape (64,), int32, 256 bytes)"
+BYTES = "argument 0 'y' (shape (64,), uint8, 64 bytes)"
+RACES_OF_A_BLOCK = [  # kernel, threads, the access, its line, the earlier one and its line
+    ("neighbours", 64, "reads ... of shared part (256 bytes)", 5, "wrote", 4),
+    ("all_write", 2, f"writes ... of {Y}", 8, "wrote", 8),
+    ("reads_late", 64, "writes ... of shared part (4 bytes)", 15, "read", 14),
+    ("plain_and_atomic", 64, f"updates ... of {Y}", 27, "wrote", 26),
+    ("read_and_atomic", 64, f"updates ... of {Y}", 31, "read", 30),
+    ("by_shuffle", 32, "reads ... of shared part (128 bytes)", 37, "wrote", 35),
+    ("half_mask", 32, "reads ... of shared part (128 bytes)", 43, "wrote", 41),
+    ("other_warp", 64, "reads ... of shared part (256 bytes)", 49, "wrote", 47),
+    ("halves", 4, f"writes ... of {BYTES}", 52, "wrote", 52),
+]
 
 
 def arguments_of(name: str) -> list[np.ndarray]:
@@ -372,25 +382,25 @@ def arguments_of(name: str) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize(("name", "block", "now", "before"), RACES_OF_A_BLOCK)
-def test_races_of_a_block(build: Any, name: str, block: int, now: str, before: str, order: Any) -> None:
-    """Found under every order of threads, from one side or the other."""
+@pytest.mark.parametrize(("name", "block", "now", "line", "before", "earlier"), RACES_OF_A_BLOCK)
+def test_races_of_a_block(
+    build: Any, name: str, block: int, now: str, line: int, before: str, earlier: int, order: Any
+) -> None:
+    """Found under every order of threads, from one side or the other; under ascending order as given."""
     with BE.ordered(order):
         message = finding(build(RACES), name, block, *arguments_of(name))
     if name == "neighbours" and "which nobody has written before" in message:
         return  # the neighbour has not run yet
     found = re.fullmatch(
-        rf"\[{name}\] block \(0, 0, 0\), thread \((\d+), 0, 0\): (.*), "
-        rf"which thread \((\d+), 0, 0\) (.*): no barrier is between them",
+        rf"\[{name}\] block \(0, 0, 0\), thread \((\d+), 0, 0\): (.*) \(test.cu:(\d+)\), "
+        r"which thread \((\d+), 0, 0\) (.*) \(test.cu:(\d+)\): no barrier is between them",
         message,
     )
     assert found, message
-    assert found[1] != found[3]
-    what = re.sub("bytes? .*? of", "... of", found[2])
-    lines = sorted(re.findall(r"test\.cu:\d+", now + before))
-    assert sorted(re.findall(r"test\.cu:\d+", message)) == lines
+    assert found[1] != found[4]
+    assert sorted([int(found[3]), int(found[6])]) == sorted([line, earlier])
     if order == "ascending":
-        assert (what, found[4]) == (now, before)
+        assert (re.sub("bytes? .*? of", "... of", found[2]), int(found[3]), found[5]) == (now, line, before)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -412,7 +422,7 @@ def test_both_blocks_are_named(build: Any) -> None:
     y = ints(64)
     message = finding(build(RACES), "blocks_write", (8, 1, 2), y, grid=(1, 2, 3))
     assert message == (
-        "[blocks_write] block (0, 1, 0), thread (0, 0, 0): writes bytes 0 to 3 of argument 0 'y' (shape (64,), int32, 256 bytes) "
+        f"[blocks_write] block (0, 1, 0), thread (0, 0, 0): writes bytes 0 to 3 of {Y} "
         "(test.cu:18), which block (0, 0, 0), thread (0, 0, 0) wrote (test.cu:18): blocks are not ordered"
     )  # fmt: skip
 
@@ -495,16 +505,19 @@ def test_a_tiled_product_without_a_barrier(build: Any, which: int, order: Any) -
     assert "no barrier is between them" in message or (which == 0 and "nobody has written before" in message)
 
 
+RELU, INDEX = "relu.cu", "include/indexing.cuh"
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "words"),
     [
-        ("relu.cu", "y[i] = to_scalar(value", "y[i + 1] = to_scalar(value", "outside of it (relu.cu:21)"),
-        ("relu.cu", "y[i] = to_scalar(value", "y[i / 2] = to_scalar(value", "no barrier is between them"),
-        ("relu.cu", "y[i] = to_scalar(value", "if (i) y[i] = to_scalar(value", "which nobody has written before (relu.cu:31)"),
-        ("include/indexing.cuh", "(index_t)gridDim.x * (index_t)blockDim.x", "(index_t)blockDim.x", "blocks are not ordered"),
-        ("include/indexing.cuh", "(index_t)gridDim.x *", "(index_t)2147483647 *", "overflows 'int' (include/indexing.cuh:11)"),
+        (RELU, "y[i] = to_scalar", "y[i + 1] = to_scalar", "outside of it (relu.cu:21)"),
+        (RELU, "y[i] = to_scalar", "y[i / 2] = to_scalar", "no barrier is between them"),
+        (RELU, "y[i] = to_scalar", "if (i) y[i] = to_scalar", "which nobody has written before (relu.cu:31)"),
+        (INDEX, "(index_t)gridDim.x * (index_t)blockDim.x", "(index_t)blockDim.x", "blocks are not ordered"),
+        (INDEX, "(index_t)gridDim.x *", "(index_t)2147483647 *", "overflows 'int' (include/indexing.cuh:11)"),
     ],
-)  # fmt: skip
+)
 def test_broken_kernels(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, old: str, new: str, words: str
 ) -> None:

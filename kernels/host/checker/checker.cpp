@@ -19,7 +19,7 @@
 //
 // Counts. The n-th accesses of a warp's lanes from one place in the code within an interval are taken as one instruction:
 // its 32-byte sectors of global memory, or how often the 32 banks of shared memory must be asked for it.
-#include "checker.h"
+#include "../checker.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -32,14 +32,15 @@
 #include <unordered_map>
 #include <vector>
 
+#include "counts.h"
+#include "regions.h"
+
 namespace nnlab {
 namespace checker {
 namespace {
 
-enum Kind : uint32_t { read, write, atomic };
-
 // What nnlab/backend/checked.py reads; it has the same fields.
-enum What : uint32_t { nothing, outside, nowhere, constant, misaligned, unwritten, race, arithmetic };
+enum What : uint32_t { nothing, outside, nowhere, constant, misaligned, unwritten, race, arithmetic, under_way };
 
 struct Access {
   uint64_t block;
@@ -53,114 +54,6 @@ struct Finding {
   uint64_t address, region_bytes;
   Access now, before;
   char text[256];
-};
-
-constexpr int32_t kNone = -1, kFixed = -2, kDynamic = -3;
-
-struct Totals {
-  uint64_t global, global_ops, sectors, ideal_sectors;     // accesses of threads; of warps; 32-byte sectors
-  uint64_t shared, shared_ops, wavefronts, ideal_wavefronts;
-};
-
-struct Event {
-  uint32_t interval, pc, stamp;  // stamp: meetings of the warp in this interval so far
-  uint16_t thread;
-};
-
-struct Readers {
-  uint32_t interval, stamp, lanes;        // lanes of one warp; stamp of the last
-  uint32_t first_pc, last_pc, other_pc;   // other: of another warp
-  uint32_t earlier, earlier_pc;           // interval of a read by an earlier block
-  uint16_t first, last, other, earlier_thread;  // other: plus 1
-};
-
-struct Cell {
-  Event written;
-  Readers read;
-};
-
-uint64_t page_up(uint64_t bytes) { return (bytes + 4095) & ~uint64_t{4095}; }
-
-// Memory that starts as zeros and costs nothing until it is touched.
-class Zeros {
- public:
-  Zeros() = default;
-  Zeros(const Zeros&) = delete;
-  ~Zeros() { drop(); }
-  void* at_least(uint64_t bytes) {
-    if (bytes > bytes_) {
-      drop();
-      void* memory = mmap(nullptr, page_up(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-      if (memory == MAP_FAILED) return nullptr;
-      memory_ = memory;
-      bytes_ = page_up(bytes);
-    }
-    return memory_;
-  }
-  void drop() {
-    if (memory_ != nullptr) munmap(memory_, bytes_);
-    memory_ = nullptr;
-    bytes_ = 0;
-  }
-  uint64_t bytes() const { return bytes_; }
-
- private:
-  void* memory_ = nullptr;
-  uint64_t bytes_ = 0;
-};
-
-constexpr uint64_t kKeep = 64 << 20;  // bytes of cells that a region keeps from launch to launch
-
-struct Span {
-  uint64_t start, end;
-};
-
-// An array (or several that overlap), or the static or dynamic shared memory of a block.
-struct Region {
-  int32_t number = kNone;
-  uintptr_t start = 0;
-  uint64_t bytes = 0;
-  unsigned shift = 0;           // a granule has 2^shift bytes
-  bool touched = false;         // accessed in this launch
-  std::vector<Span> writable;   // of an array
-  std::vector<uint8_t> poison;  // of an array: granules that nobody has written; empty: none
-  std::unordered_map<uint64_t, Readers> atomics;
-  Zeros memory;
-
-  bool shared() const { return number < kNone; }
-  Cell* cells() { return static_cast<Cell*>(memory.at_least((bytes >> shift) * sizeof(Cell) + sizeof(Cell))); }
-
-  void start_launch(uintptr_t at, uint64_t size, unsigned granule) {
-    start = at;
-    bytes = size;
-    shift = granule;
-    touched = false;
-    writable.clear();
-    poison.clear();
-    atomics.clear();
-    if (memory.bytes() > kKeep) memory.drop();
-  }
-
-  void split(unsigned to) {
-    const uint64_t old_count = (bytes >> shift) + 1;
-    const unsigned by = shift - to;
-    if (touched) {
-      const std::vector<Cell> old(cells(), cells() + old_count);
-      shift = to;
-      Cell* fresh = cells();
-      for (uint64_t i = 0; i <= bytes >> to; ++i) fresh[i] = old[i >> by];
-      std::unordered_map<uint64_t, Readers> parts;
-      for (const auto& one : atomics)
-        for (uint64_t i = 0; i < uint64_t{1} << by; ++i) parts[(one.first << by) + i] = one.second;
-      atomics = std::move(parts);
-    }
-    shift = to;
-    if (!poison.empty()) {
-      std::vector<uint8_t> parts((bytes >> to) + 1);
-      for (uint64_t i = 0; i < parts.size(); ++i) parts[i] = poison[i >> by];
-      poison = std::move(parts);
-    }
-  }
 };
 
 struct Segments {
@@ -184,6 +77,7 @@ int find_library(dl_phdr_info* info, std::size_t, void* data) {
 }
 
 constexpr unsigned kLeastSlot = 36;
+constexpr uint32_t kPlace = 1u << 31;
 
 class Checker;
 __thread Checker* mine;     // of this host thread
@@ -192,7 +86,7 @@ __thread Checker* running;  // the same while a launch runs
 class Checker {
  public:
   Finding finding{};
-  Totals totals{};
+  Counts counts;
   bool counting = false;
 
   // Makes room for arrays of these sizes; false if there is no address space.
@@ -257,7 +151,6 @@ class Checker {
 
   void begin(const Launch& launch, const void* fixed, std::size_t fixed_size, const void* dynamic) {
     finding = {};
-    totals = {};
     threads_ = launch.block[0] * launch.block[1] * launch.block[2];
     fixed_.number = kFixed;
     dynamic_.number = kDynamic;
@@ -272,6 +165,7 @@ class Checker {
     }
     launch_start_ = block_start_ = ++interval_;
     blocks_.clear();
+    places_.clear();
     Segments search{reinterpret_cast<uintptr_t>(launch.body), 0, 0};
     dl_iterate_phdr(find_library, &search);
     library_ = search.start;
@@ -282,15 +176,15 @@ class Checker {
     indices_end_ = *std::max_element(indices, indices + 4) + sizeof(uint3);
     warps_.assign((threads_ + kWarp - 1) / kWarp, 0);
     known_.assign(threads_, Known{});
-    places_.clear();
-    numbers_.clear();
-    occurrences_.assign(counting ? threads_ : 0, {});
+    counts.start(counting ? threads_ : 0);
   }
 
   void block(uint64_t number) {
     block_ = number;
     new_interval();
     block_start_ = interval_;
+    fixed_.copies.clear();
+    dynamic_.copies.clear();
     blocks_.push_back({interval_, number});
   }
 
@@ -309,7 +203,7 @@ class Checker {
       const unsigned end = std::min(threads_, (warp + 1) * kWarp);
       for (unsigned thread = warp * kWarp; thread < end; ++thread) known_[thread] = Known{};
     }
-    if (counting) flush();
+    if (counting) counts.flush();
   }
 
   // A thread that meets others knows from then on all that they knew, and all that they have done so far.
@@ -333,7 +227,32 @@ class Checker {
   void access(uintptr_t address, uint64_t size, const void* caller, bool counted = true) {
     const uintptr_t frame = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
     if (address - frame < stack_end_ - frame) return;
-    const uint32_t pc = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(caller) - library_);
+    access_at<kind>(address, size, static_cast<uint32_t>(reinterpret_cast<uintptr_t>(caller) - library_), counted);
+  }
+
+  // An asynchronous copy writes when it is started, when it has been waited for, and nobody may touch it in between.
+  void copy_starts(uintptr_t to, uintptr_t from, unsigned bytes, unsigned inside, const char* file, int line) {
+    const uint32_t pc = place(file, line);
+    if (inside > 0) access_at<read>(from, inside, pc, true);
+    access_at<write>(to, bytes, pc, true);
+    Region& region = to - fixed_.start < fixed_.bytes ? fixed_ : dynamic_;
+    const uint64_t offset = to - region.start;
+    for (uint64_t granule = offset >> region.shift; granule <= (offset + bytes - 1) >> region.shift; ++granule)
+      region.copies[granule] = {interval_, pc, 0, static_cast<uint16_t>(thread_)};
+  }
+
+  void copy_lands(uintptr_t to, unsigned bytes, const char* file, int line) {
+    Region& region = to - fixed_.start < fixed_.bytes ? fixed_ : dynamic_;
+    const uint64_t offset = to - region.start;
+    for (uint64_t granule = offset >> region.shift; granule <= (offset + bytes - 1) >> region.shift; ++granule)
+      region.copies.erase(granule);
+    access_at<write>(to, bytes, place(file, line), false);
+  }
+
+  const std::vector<std::pair<const char*, int>>& places() const { return places_; }
+
+  template <Kind kind>
+  void access_at(uintptr_t address, uint64_t size, uint32_t pc, bool counted) {
     Region* region;
     const uint64_t slot = (address - arena_) >> slot_;
     if (slot < used_) {
@@ -368,6 +287,13 @@ class Checker {
         region->poison[granule] = 0;
       }
       Access before;
+      if (!region->copies.empty()) {
+        const auto copy = region->copies.find(granule);
+        if (copy != region->copies.end()) {
+          finding.before = there(copy->second.interval, copy->second.thread, write, copy->second.pc);
+          found(under_way, *region, region->start + (granule << region->shift), kind, pc, 1u << region->shift);
+        }
+      }
       bool bad = !after(cell.written, shared, before);
       if (kind != read && !bad) bad = !after_all(cell.read, shared, read, before);
       if (kind != atomic && !bad && !region->atomics.empty()) {
@@ -389,8 +315,8 @@ class Checker {
       }
     }
     if (!counted) return;
-    ++(shared ? totals.shared : totals.global);
-    if (counting) count(shared, shared ? offset : address, size, pc);
+    ++(shared ? counts.totals.shared : counts.totals.global);
+    if (counting) counts.add(thread_, shared, shared ? offset : address, size, pc);
   }
 
   // ubsan: an access through a type of this alignment.
@@ -419,6 +345,14 @@ class Checker {
     uint32_t interval;
     uint64_t number;
   };
+
+  // A place in the code that is known by its line, as a number beside those of return addresses.
+  uint32_t place(const char* file, int line) {
+    for (std::size_t i = 0; i < places_.size(); ++i)
+      if (places_[i].first == file && places_[i].second == line) return kPlace | static_cast<uint32_t>(i);
+    places_.emplace_back(file, line);
+    return kPlace | static_cast<uint32_t>(places_.size() - 1);
+  }
 
   Access here(Kind kind, uint32_t pc, uint64_t size) const {
     return {block_, thread_, kind, pc, static_cast<uint32_t>(size)};
@@ -555,97 +489,6 @@ class Checker {
     readers.other = 0;
   }
 
-  // -- counts -----------------------------------------------------------------------------------------------------------
-
-  struct Together {  // what the lanes of a warp access at once
-    uint32_t lanes = 0;
-    uint64_t at[kWarp];
-  };
-
-  struct Place {
-    bool shared;
-    uint32_t size;
-    std::vector<std::vector<Together>> warps;  // by warp and occurrence
-  };
-
-  void count(bool shared, uint64_t address, uint64_t size, uint32_t pc) {
-    while (size > 0) {
-      const uint64_t natural = (address | 16) & (~(address | 16) + 1);
-      uint64_t part = std::min<uint64_t>(natural, 16);
-      while (part > size) part /= 2;
-      count_part(shared, address, static_cast<uint32_t>(part), pc);
-      address += part;
-      size -= part;
-    }
-  }
-
-  void count_part(bool shared, uint64_t address, uint32_t size, uint32_t pc) {
-    const uint64_t key = uint64_t{pc} << 8 | uint64_t{size} << 1 | shared;
-    const auto number = numbers_.emplace(key, static_cast<uint32_t>(places_.size()));
-    if (number.second) places_.push_back({shared, size, std::vector<std::vector<Together>>(warps_.size())});
-    const uint32_t place = number.first->second;
-    std::vector<uint32_t>& seen = occurrences_[thread_];
-    if (seen.size() <= place) seen.resize(place + 1);
-    const uint32_t occurrence = seen[place]++;
-    std::vector<Together>& groups = places_[place].warps[warp_];
-    if (groups.size() <= occurrence) groups.resize(occurrence + 1);
-    groups[occurrence].lanes |= 1u << lane_;
-    groups[occurrence].at[lane_] = address;
-  }
-
- public:
-  void flush() {
-    for (Place& place : places_) {
-      for (auto& groups : place.warps) {
-        for (const Together& group : groups) place.shared ? banks(group, place.size) : sectors(group, place.size);
-        groups.clear();
-      }
-    }
-    for (auto& seen : occurrences_) std::fill(seen.begin(), seen.end(), 0u);
-  }
-
- private:
-  void sectors(const Together& group, uint32_t size) {
-    uint64_t starts[kWarp];
-    unsigned count = 0;
-    for (unsigned lane = 0; lane < kWarp; ++lane)
-      if (group.lanes >> lane & 1) starts[count++] = group.at[lane];
-    std::sort(starts, starts + count);
-    uint64_t end = 0, next_sector = 0, bytes = 0, touched = 0;  // ends of what has been counted
-    for (unsigned i = 0; i < count; ++i) {
-      const uint64_t start = starts[i], stop = start + size;
-      bytes += stop > end ? stop - std::max(start, end) : 0;
-      end = std::max(end, stop);
-      const uint64_t first = std::max(start / 32, next_sector), last = (stop - 1) / 32;
-      if (first <= last) touched += last - first + 1;
-      next_sector = std::max(next_sector, last + 1);
-    }
-    ++totals.global_ops;
-    totals.sectors += touched;
-    totals.ideal_sectors += (bytes + 31) / 32;
-  }
-
-  void banks(const Together& group, uint32_t size) {
-    const unsigned lanes_at_once = size <= 4 ? kWarp : kWarp * 4 / size;
-    ++totals.shared_ops;
-    for (unsigned base = 0; base < kWarp; base += lanes_at_once) {
-      uint64_t words[kWarp * 2];
-      unsigned count = 0;
-      for (unsigned lane = base; lane < base + lanes_at_once; ++lane) {
-        if (!(group.lanes >> lane & 1)) continue;
-        for (uint64_t word = group.at[lane] / 4; word <= (group.at[lane] + size - 1) / 4; ++word) words[count++] = word;
-      }
-      if (count == 0) continue;
-      std::sort(words, words + count);
-      unsigned asked[32] = {}, most = 0;
-      for (unsigned i = 0; i < count; ++i) {
-        if (i > 0 && words[i] == words[i - 1]) continue;
-        most = std::max(most, ++asked[words[i] % 32]);
-      }
-      totals.wavefronts += most;
-      ++totals.ideal_wavefronts;
-    }
-  }
 
   uintptr_t arena_ = 0;
   unsigned slot_ = kLeastSlot;
@@ -658,11 +501,9 @@ class Checker {
   uint64_t block_ = 0;
   uint32_t interval_ = 0, launch_start_ = 0, block_start_ = 0;
   std::vector<BlockStart> blocks_;
+  std::vector<std::pair<const char*, int>> places_;
   std::vector<uint32_t> warps_;  // meetings of each warp in this interval
   std::vector<Known> known_;
-  std::vector<Place> places_;
-  std::unordered_map<uint64_t, uint32_t> numbers_;
-  std::vector<std::vector<uint32_t>> occurrences_;  // by thread and place
 };
 
 Checker& of_this_thread() {
@@ -682,7 +523,7 @@ void begin(const Launch& launch, const void* fixed, std::size_t fixed_size, cons
 }
 
 void end() {
-  if (running->counting) running->flush();
+  if (running->counting) running->counts.flush();
   running = nullptr;
 }
 
@@ -690,6 +531,17 @@ void block(uint64_t number) { running->block(number); }
 void thread(unsigned number, const void* stack_end) { running->thread(number, stack_end); }
 void barrier() { running->new_interval(); }
 void warp(unsigned first, uint32_t lanes) { running->warp(first, lanes); }
+
+void copy_starts(const void* to, const void* from, unsigned bytes, unsigned inside, const char* file, int line) {
+  running->copy_starts(reinterpret_cast<uintptr_t>(to), reinterpret_cast<uintptr_t>(from), bytes, inside, file, line);
+}
+
+void copy_lands(const void* to, unsigned bytes, const char* file, int line) {
+  running->copy_lands(reinterpret_cast<uintptr_t>(to), bytes, file, line);
+}
+
+Pause::Pause() { running = nullptr; }
+Pause::~Pause() { running = mine; }
 
 }  // namespace checker
 }  // namespace nnlab
@@ -716,193 +568,12 @@ NNLAB_API void nnlab_checker_poisoned(uint32_t array, uint64_t offset, uint32_t 
 }
 NNLAB_API void nnlab_checker_release() { of_this_thread().release(); }
 NNLAB_API const void* nnlab_checker_finding() { return &of_this_thread().finding; }
-NNLAB_API const void* nnlab_checker_totals() { return &of_this_thread().totals; }
-
-// -- what instrumented code calls: -fsanitize=thread --------------------------------------------------------------------
-
-#define HERE __builtin_return_address(0)
-#define READS(address, size) \
-  if (running != nullptr) running->access<checker::read>(reinterpret_cast<uintptr_t>(address), size, HERE)
-#define WRITES(address, size) \
-  if (running != nullptr) running->access<checker::write>(reinterpret_cast<uintptr_t>(address), size, HERE)
-
-NNLAB_API void __tsan_init() {}
-NNLAB_API void __tsan_func_entry(void*) {}
-NNLAB_API void __tsan_func_exit() {}
-
-#define ACCESS(size)                                                             \
-  NNLAB_API void __tsan_read##size(void* address) { READS(address, size); }        \
-  NNLAB_API void __tsan_write##size(void* address) { WRITES(address, size); }      \
-  NNLAB_API void __tsan_volatile_read##size(void* address) { READS(address, size); }   \
-  NNLAB_API void __tsan_volatile_write##size(void* address) { WRITES(address, size); } \
-  NNLAB_API void __tsan_unaligned_read##size(void* address) { READS(address, size); }  \
-  NNLAB_API void __tsan_unaligned_write##size(void* address) { WRITES(address, size); }
-ACCESS(1)
-ACCESS(2)
-ACCESS(4)
-ACCESS(8)
-ACCESS(16)
-NNLAB_API void __tsan_read_range(void* address, std::size_t size) { READS(address, size); }
-NNLAB_API void __tsan_write_range(void* address, std::size_t size) { WRITES(address, size); }
-NNLAB_API void __tsan_vptr_read(void** address) { READS(address, 8); }
-NNLAB_API void __tsan_vptr_update(void** address, void*) { WRITES(address, 8); }
-
-// Calls to these in kernel libraries come here: they are linked with --wrap.
-NNLAB_API void* __wrap_memcpy(void* to, const void* from, std::size_t size) {
-  READS(from, size);
-  WRITES(to, size);
-  return std::memcpy(to, from, size);
+NNLAB_API const char* nnlab_checker_place(uint32_t number, int* line) {
+  *line = of_this_thread().places()[number].second;
+  return of_this_thread().places()[number].first;
 }
-NNLAB_API void* __wrap_memmove(void* to, const void* from, std::size_t size) {
-  READS(from, size);
-  WRITES(to, size);
-  return std::memmove(to, from, size);
-}
-NNLAB_API void* __wrap_memset(void* to, int value, std::size_t size) {
-  WRITES(to, size);
-  return std::memset(to, value, size);
-}
-NNLAB_API void* __tsan_memcpy(void* to, const void* from, std::size_t size) {
-  READS(from, size);
-  WRITES(to, size);
-  return std::memcpy(to, from, size);
-}
-NNLAB_API void* __tsan_memmove(void* to, const void* from, std::size_t size) {
-  READS(from, size);
-  WRITES(to, size);
-  return std::memmove(to, from, size);
-}
-NNLAB_API void* __tsan_memset(void* to, int value, std::size_t size) {
-  WRITES(to, size);
-  return std::memset(to, value, size);
-}
-
-// A loop around compare-and-exchange is one atomic operation: loads are not counted.
-#define ATOMIC(address, counted)                                                                            \
-  if (running != nullptr)                                                                                   \
-  running->access<checker::atomic>(reinterpret_cast<uintptr_t>(address), sizeof *address, HERE, counted)
-#define FETCH(bits, type, name)                                                                      \
-  NNLAB_API type __tsan_atomic##bits##_fetch_##name(volatile type* address, type value, int) {       \
-    ATOMIC(address, true);                                                                           \
-    return __atomic_fetch_##name(address, value, __ATOMIC_SEQ_CST);                                  \
-  }
-#define ATOMICS(bits, type)                                                                          \
-  FETCH(bits, type, add)                                                                             \
-  FETCH(bits, type, sub)                                                                             \
-  FETCH(bits, type, and)                                                                             \
-  FETCH(bits, type, or)                                                                              \
-  FETCH(bits, type, xor)                                                                             \
-  FETCH(bits, type, nand)                                                                            \
-  NNLAB_API type __tsan_atomic##bits##_load(const volatile type* address, int) {                     \
-    ATOMIC(address, false);                                                                          \
-    return __atomic_load_n(address, __ATOMIC_SEQ_CST);                                               \
-  }                                                                                                  \
-  NNLAB_API void __tsan_atomic##bits##_store(volatile type* address, type value, int) {              \
-    ATOMIC(address, true);                                                                           \
-    __atomic_store_n(address, value, __ATOMIC_SEQ_CST);                                              \
-  }                                                                                                  \
-  NNLAB_API type __tsan_atomic##bits##_exchange(volatile type* address, type value, int) {           \
-    ATOMIC(address, true);                                                                           \
-    return __atomic_exchange_n(address, value, __ATOMIC_SEQ_CST);                                    \
-  }                                                                                                  \
-  NNLAB_API int __tsan_atomic##bits##_compare_exchange_strong(volatile type* address, type* expected, type value, int, \
-                                                              int) {                                 \
-    ATOMIC(address, true);                                                                           \
-    return __atomic_compare_exchange_n(address, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
-  }                                                                                                  \
-  NNLAB_API int __tsan_atomic##bits##_compare_exchange_weak(volatile type* address, type* expected, type value, int,   \
-                                                            int) {                                   \
-    ATOMIC(address, true);                                                                           \
-    return __atomic_compare_exchange_n(address, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
-  }                                                                                                  \
-  NNLAB_API type __tsan_atomic##bits##_compare_exchange_val(volatile type* address, type expected, type value, int,    \
-                                                            int) {                                   \
-    ATOMIC(address, true);                                                                           \
-    __atomic_compare_exchange_n(address, &expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
-    return expected;                                                                                 \
-  }
-ATOMICS(8, uint8_t)
-ATOMICS(16, uint16_t)
-ATOMICS(32, uint32_t)
-ATOMICS(64, uint64_t)
-NNLAB_API void __tsan_atomic_thread_fence(int) {}
-NNLAB_API void __tsan_atomic_signal_fence(int) {}
-
-// -- -fsanitize=signed-integer-overflow, shift-exponent, integer-divide-by-zero, bounds, alignment ------------------------
-
-struct Source {
-  const char* file;
-  uint32_t line, column;
-};
-struct Type {
-  uint16_t kind;  // 0: integer
-  uint16_t info;  // integer: is it signed, and from bit 1 on the logarithm of its bits
-  char name[1];
-};
-struct Operation {
-  Source source;
-  const Type* type;
-  const Type* second_type;  // shifts: of the count; arrays: of the index
-};
-struct Pointer {
-  Source source;
-  const Type* type;
-  uint8_t log_alignment, kind;  // 0 load, 1 store, 2 reference, ...
-};
-
-// A value of at most 64 bits; a longer one is passed by its address and is not shown.
-static const char* shown(const Type* type, uintptr_t value, char* text, std::size_t size) {
-  const unsigned bits = 1u << (type->info >> 1), unused = bits < 64 ? 64 - bits : 0;
-  if (type->kind != 0 || bits > 64)
-    std::snprintf(text, size, "a value");
-  else if (type->info & 1)
-    std::snprintf(text, size, "%lld", static_cast<long long>(static_cast<uint64_t>(value) << unused) >> unused);
-  else
-    std::snprintf(text, size, "%llu", static_cast<unsigned long long>(static_cast<uint64_t>(value) << unused >> unused));
-  return text;
-}
-
-#define TEXT(...) std::snprintf(running->finding.text, sizeof running->finding.text, __VA_ARGS__)
-#define BINARY(operation, sign)                                                                                     \
-  NNLAB_API void __ubsan_handle_##operation##_overflow(Operation* data, uintptr_t a, uintptr_t b) {                 \
-    if (running == nullptr) return;                                                                            \
-    char x[32], y[32];                                                                                         \
-    TEXT("%s " sign " %s overflows %s", shown(data->type, a, x, sizeof x), shown(data->type, b, y, sizeof y),  \
-         data->type->name);                                                                                    \
-    running->no_result(HERE, data->source.file, data->source.line);                                            \
-  }
-BINARY(add, "+")
-BINARY(sub, "-")
-BINARY(mul, "*")
-NNLAB_API void __ubsan_handle_negate_overflow(Operation* data, uintptr_t a) {
-  if (running == nullptr) return;
-  char x[32];
-  TEXT("-(%s) overflows %s", shown(data->type, a, x, sizeof x), data->type->name);
-  running->no_result(HERE, data->source.file, data->source.line);
-}
-NNLAB_API void __ubsan_handle_divrem_overflow(Operation* data, uintptr_t a, uintptr_t b) {
-  if (running == nullptr) return;
-  char x[32], y[32];
-  TEXT("%s / %s has no result in %s", shown(data->type, a, x, sizeof x), shown(data->type, b, y, sizeof y), data->type->name);
-  running->no_result(HERE, data->source.file, data->source.line);
-}
-NNLAB_API void __ubsan_handle_shift_out_of_bounds(Operation* data, uintptr_t a, uintptr_t b) {
-  if (running == nullptr) return;
-  char x[32], y[32];
-  TEXT("shift of %s by %s bits, of type %s", shown(data->type, a, x, sizeof x), shown(data->second_type, b, y, sizeof y),
-       data->type->name);
-  running->no_result(HERE, data->source.file, data->source.line);
-}
-NNLAB_API void __ubsan_handle_out_of_bounds(Operation* data, uintptr_t index) {
-  if (running == nullptr) return;
-  char x[32];
-  TEXT("index %s is outside of %s", shown(data->second_type, index, x, sizeof x), data->type->name);
-  running->no_result(HERE, data->source.file, data->source.line);
-}
-NNLAB_API void __ubsan_handle_type_mismatch_v1(Pointer* data, uintptr_t address) {
-  if (running == nullptr) return;
-  running->misaligned_access(address, uint64_t{1} << data->log_alignment,
-                             data->kind == 1 ? checker::write : checker::read, HERE);
-}
+NNLAB_API const void* nnlab_checker_totals() { return &of_this_thread().counts.totals; }
 
 }  // extern "C"
+
+#include "callbacks.h"
