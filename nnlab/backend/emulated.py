@@ -24,6 +24,7 @@ from nnlab.backend import Device, checked, cpu
 from nnlab.errors import ArgumentError, DeviceError, MissingExtraError, complaint
 
 POISON = 0xFF  # NaN in every floating type, -1 in every integer
+_POISON_WRITTEN = 0xFE  # around arrays that a kernel may write: what it copies from beside another array is noticed
 RED_ZONE = 4096  # bytes on either side of an array
 _ALIGNMENT = 256  # as cudaMalloc gives it
 _ORDERS = {"ascending": 0, "descending": 1}
@@ -197,7 +198,10 @@ class EmulatedBackend:
             what = "runs inside `with be.checked()` only" if with_checks else "was compiled without checks"
             raise ArgumentError(f"[{name}] {library.name} {what}")
         if report is None:
-            places: Any = _Arena([a for a in arguments if isinstance(a, np.ndarray)])
+            places: Any = _Arena(
+                [a for a in arguments if isinstance(a, np.ndarray)],
+                [a for a, kind in zip(arguments, types) if kind == ord("w") and isinstance(a, np.ndarray)],
+            )
         else:
             places = checked.Arena(library, name, arguments, types, sizes, report.counting)
         values: list[np.ndarray] = []
@@ -254,7 +258,7 @@ def _sizes(of: int | tuple[int, ...]) -> Any:
 class _Arena:
     """Copies of arrays, each between two red zones. Arrays that share memory share it in the copy too."""
 
-    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+    def __init__(self, arrays: Sequence[np.ndarray], written: Sequence[np.ndarray]) -> None:
         spans = sorted({(a.ctypes.data, a.ctypes.data + a.nbytes) for a in arrays if a.nbytes})
         merged: list[list[int]] = []
         for start, end in spans:
@@ -262,30 +266,32 @@ class _Arena:
                 merged[-1][1] = max(merged[-1][1], end)
             else:
                 merged.append([start, end])
-        self._spans: list[tuple[int, int, np.ndarray, int]] = []  # start, end, memory, where the copy starts in it
+        # start, end, memory, where the copy starts in it, what is around it
+        self._spans: list[tuple[int, int, np.ndarray, int, int]] = []
         for start, end in merged:
             memory = np.empty(end - start + 2 * RED_ZONE + _ALIGNMENT, np.uint8)
             place = RED_ZONE - (memory.ctypes.data + RED_ZONE) % -_ALIGNMENT
-            memory[:place].fill(POISON)
+            poison = _POISON_WRITTEN if any(start <= a.ctypes.data < end for a in written) else POISON
+            memory[:place].fill(poison)
             ctypes.memmove(memory.ctypes.data + place, start, end - start)
-            memory[place + end - start :].fill(POISON)
-            self._spans.append((start, end, memory, place))
+            memory[place + end - start :].fill(poison)
+            self._spans.append((start, end, memory, place, poison))
         # An empty array's address: nothing there may be read or written.
         self._nowhere = np.full(2 * RED_ZONE, POISON, np.uint8)
 
     def address(self, array: np.ndarray) -> int:
         """Where the copy of an array lies."""
-        for start, end, memory, place in self._spans:
+        for start, end, memory, place, _ in self._spans:
             if start <= array.ctypes.data < end and array.nbytes:
                 return memory.ctypes.data + place + array.ctypes.data - start
         return self._nowhere.ctypes.data + RED_ZONE
 
     def check(self, kernel: str, arguments: Sequence[Any]) -> None:
         """Raise if a red zone was written."""
-        for start, end, memory, place in self._spans:
+        for start, end, memory, place, poison in self._spans:
             after = place + end - start
-            past = np.flatnonzero(memory[after:] != POISON) + end - start
-            wrong = np.concatenate([np.flatnonzero(memory[:place] != POISON) - place, past])
+            past = np.flatnonzero(memory[after:] != poison) + end - start
+            wrong = np.concatenate([np.flatnonzero(memory[:place] != poison) - place, past])
             if wrong.size:
                 owners = [
                     f"argument {i} (shape {a.shape}, {a.dtype}, {a.nbytes} bytes)"

@@ -9,31 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
-from itertools import product
 from typing import Any
 
 import pytest
 
-from nnlab.cuda.variants import INDEX_BITS
 from tests import emulator
 from tests.cuda import case
 from tests.cuda.checked_report import CHECKED
 from tests.cuda.variant_report import LAUNCHED, TOTAL
 
 EMULATED = emulator.backend()
-PROBLEMS = [
-    (op, name, dtype, bits, macros)
-    for op, name in case.all_cases()
-    for dtype, bits, macros in product(case.dtypes(op), INDEX_BITS, case.macro_choices(op))
-]
+PROBLEMS = case.problems()
 
 
-def _id(problem: tuple[Any, ...]) -> str:
-    op, name, dtype, bits, macros = problem
-    return "-".join([op, name, dtype, str(bits), *(f"{macro}={value}" for macro, value in macros.items())])
-
-
-@pytest.mark.parametrize("problem", PROBLEMS, ids=_id)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=case.problem_id)
 def test_case(
     problem: tuple[Any, ...], record_property: Callable[[str, object], None], request: pytest.FixtureRequest
 ) -> None:

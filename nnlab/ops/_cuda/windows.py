@@ -1,15 +1,15 @@
-"""The window of a pooling as the parameters that ``kernels/include/window.cuh`` declares."""
+"""The window of a pooling or convolution as the parameters that ``kernels/include/window.cuh`` declares."""
 
 from __future__ import annotations
 
-from nnlab.geometry import PoolGeometry
+from nnlab.geometry import ConvGeometry, PoolGeometry
 
 _DIMENSIONS = "dhw"
 _FIELDS = ("in", "out", "kernel", "stride", "pad", "dilation")
 PARAMETERS = {f"{field}_{dimension}": "index" for dimension in _DIMENSIONS for field in _FIELDS}
 
 
-def arguments(g: PoolGeometry) -> dict[str, int]:
+def arguments(g: PoolGeometry | ConvGeometry) -> dict[str, int]:
     """Values of ``PARAMETERS``; a missing dimension has one element and one tap."""
     missing = [(1, 1, 1, 1, 0, 1)] * (len(_DIMENSIONS) - len(g.kernel))
     lines = [*missing, *zip(g.in_size, g.out_size, g.kernel, g.stride, g.pad_low, g.dilation, strict=True)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from nnlab.ops._cuda import dropout as kernels
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase
 from tests.oracles import activation as oracle
 
 SHAPES = [(), (1,), (3,), (4,), (5,), (0, 3), (2, 3, 5), (300,)]
@@ -42,3 +45,17 @@ def dropped_infinities_become_zero(case: Case) -> None:
     y, saved = kernels.forward(case.be, x=case.put(x), p=0.5, seed=1, offset=2)
     case.compare(y, None, oracle.dropout, x, 0.5, 1, 2)
     case.compare(kernels.backward(case.be, dy=case.put(x), saved=saved), None, oracle.dropout, x, 0.5, 1, 2)
+
+
+def far_elements(case: FarCase) -> None:
+    """The number of a block of four words is beyond 32 bits; and with 32-bit indices, of which four times n is none."""
+    for n in (4 * FAR + 3, 2**30 - 1):
+        p, seed, offset = 0.5, 3, 4
+        x, dy = case.sparse(n), case.sparse(n)
+        x[-3:], dy[-3:] = case.normal(3), case.normal(3)
+        keep = np.array([oracle.philox_word(seed, offset, i) >= p * 2**32 for i in range(n - 3, n)])
+        y, saved = kernels.forward(case.be, x=x, p=p, seed=seed, offset=offset)
+        case.compare(saved.mask[-3:], None, np.array, keep)
+        case.compare(y[-3:], None, np.where, keep, x[-3:] * 2, 0)
+        dx = kernels.backward(case.be, dy=dy, saved=saved)
+        case.compare(dx[-3:], None, np.where, keep, dy[-3:] * 2, 0)

@@ -11,6 +11,7 @@ from nnlab.geometry import PoolGeometry, pool_geometry
 from nnlab.ops._cuda import max_pool as kernels
 from tests.cuda import drawn
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase, end
 from tests.oracles import pool as oracle
 
 
@@ -88,3 +89,22 @@ def _unpool_and_take(case: Case, shape: tuple[int, ...], size: tuple[int, ...]) 
     y = kernels.unpool(case.be, x=case.put(x), places=there, size=size)
     case.compare(y, None, oracle.scatter, x, places, size)
     case.compare(kernels.take(case.be, x=case.put(z), places=there), None, oracle.take, z, places)
+
+
+def far_windows(case: FarCase) -> None:
+    for g, small in drawn.far_poolings():
+        o, i = small.y_shape, small.x_shape
+        x, dy, window = case.sparse(*g.x_shape), case.sparse(*g.y_shape), (g.kernel, g.stride, g.pad_low, g.dilation)
+        end(x, i)[...], end(dy, o)[...] = case.normal(*i), case.normal(*o)
+        y, index = kernels.forward(case.be, x=x, geometry=g)
+        case.compare(end(y, o), None, _max, end(x, i), small.out_size, *window)
+        case.compare(end(kernels.gather(case.be, x=x, index=index, geometry=g), o), None, np.array, end(y, o))
+        dx = kernels.scatter(case.be, dy=dy, index=index, geometry=g)
+        case.compare(end(dx, i), 4, _grad, end(dy, o), end(x, i), small.in_size, small.out_size, *window)
+
+
+def far_places(case: FarCase) -> None:
+    x, places = case.normal(2, 1, 3), np.array([[[FAR, FAR + 3, 7]], [[FAR + 2, 1, FAR + 1]]])
+    y = kernels.unpool(case.be, x=x, places=places, size=(FAR + 4,))
+    case.compare(y.take(places + [[[0]], [[FAR + 4]]]), None, np.array, x)
+    case.compare(kernels.take(case.be, x=y, places=places), None, np.array, x)

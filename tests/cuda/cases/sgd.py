@@ -9,6 +9,7 @@ import numpy as np
 
 from nnlab.ops._cuda import sgd as kernels
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase
 from tests.oracles import optim as oracle
 
 SHAPES = [(), (0, 2), (3, 5), (100,)]
@@ -61,3 +62,16 @@ def standard(case: Case) -> None:
         )
         found = (param, buffer) if momentum else (param,)
         case.compare(found, 4, _oracle, p, g, v if momentum else None, scale=1, momentum=momentum, **o)
+
+
+def far_elements(case: FarCase) -> None:
+    o = {"lr": 0.5, "dampening": 0.25, "weight_decay": 0.1, "first": False, "nesterov": False, "maximize": False}
+    for momentum in (0.0, 0.5):
+        p, g, v = (case.sparse(FAR + 5) for _ in range(3))
+        for array in (p, g, v):
+            array[-5:] = case.normal(5)
+        before = [array[-5:].copy() if momentum or array is not v else None for array in (p, g, v)]
+        buffers = [v] if momentum else None
+        kernels.step(case.be, params=[p], grads=[g], buffers=buffers, momentum=momentum, **o)
+        found = (p[-5:], v[-5:]) if momentum else (p[-5:],)
+        case.compare(found, 4, _oracle, *before, scale=1, momentum=momentum, **o)

@@ -1,0 +1,177 @@
+"""Run the cases of a kernel on a mutant of its sources, in a process of its own.
+
+Everything is imported and the unchanged builds are compiled before; a mutant costs a fork, a compilation and the cases
+up to the first that fails. A build whose machine code the change leaves alone is not run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnlab.backend.emulated import KernelError
+from nnlab.cuda import host, launch, sources
+from nnlab.cuda.compiler import CompileError
+from nnlab.errors import NNLabError
+from nnlab.ops import CUDA_KERNELS, _cuda
+from tests import emulator
+from tests.cuda import case, far
+from tools.mutation.operators import Mutant
+
+KERNELS = sources.folder()
+SECONDS = 3  # of processor time that one run of a case may take
+NOT_COMPILED, SAME_CODE, SURVIVED = "does not compile", "same machine code", "survived"
+# The order in which builds are tried: all three types and both index widths, the quickest to fail first.
+BUILDS = [("float32", 64), ("float16", 32), ("float64", 64), ("float32", 32), ("float16", 64), ("float64", 32)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The cases of one operation on one build."""
+
+    op: str
+    dtype: str
+    bits: int
+    macros: dict[str, int]
+
+    def builds(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The kernel files and the macros that they are compiled with."""
+        for kernel in _cuda.kernels(self.op):
+            own = {name: self.macros.get(name, values[0]) for name, values in kernel.variants.items()}
+            yield kernel.unit, launch.dtype_macros(self.dtype, self.bits) | own
+
+
+def steps(file: str) -> list[Step]:
+    """What the tests of a kernel file, or of everything that includes a header, consist of."""
+    using = [op for op in sorted(CUDA_KERNELS) if any(uses(kernel.unit, file) for kernel in _cuda.kernels(op))]
+    tried = [*BUILDS, *((dtype, bits) for dtype in launch.FLOATS for bits in (64, 32) if (dtype, bits) not in BUILDS)]
+    return [
+        Step(op, dtype, bits, macros)
+        for dtype, bits in tried
+        for op in sorted(using, key=cost)
+        if dtype in case.dtypes(op)
+        for macros in case.macro_choices(op)
+    ]
+
+
+def uses(unit: str, file: str) -> bool:
+    return f'#line 1 "{file}"' in sources.source(unit, KERNELS)
+
+
+def cost(op: str) -> int:
+    """Operations with short sources compile and run first."""
+    return (KERNELS / f"{op}.cu").stat().st_size
+
+
+def run_step(step: Step) -> None:
+    be = emulator.backend()
+    for name in case.cases(step.op):
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        case.run(be, step.op, name, step.dtype, step.bits, step.macros)
+    if (step.dtype, step.bits) == (far.DTYPE, 64):
+        for name in far.cases(step.op):
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+            far.run(step.op, name)
+
+
+def compile_all(file: str) -> dict[tuple[str, str], bytes]:
+    """The machine code of every unchanged build that a file is part of."""
+    return {key(unit, macros): host.compile_unit(unit, macros=macros).read_bytes() for step in steps(file)
+            for unit, macros in step.builds()}  # fmt: skip
+
+
+def key(unit: str, macros: dict[str, Any]) -> tuple[str, str]:
+    return unit, repr(sorted(macros.items()))
+
+
+def verdict(mutant: Mutant, original: dict[tuple[str, str], bytes], work: Path) -> str:
+    """Run the cases on a mutant until one fails; by what it was noticed, or one of the constants above."""
+    root = Path(shutil.copytree(KERNELS, work / "kernels"))
+    (root / mutant.file).write_text(mutant.apply((root / mutant.file).read_text()))
+    sources.folder = lambda: root  # type: ignore[assignment]
+    launch._image.cache_clear()
+    changed = False
+    try:
+        for step in steps(mutant.file):
+            built = {key(*build): host.compile_unit(build[0], macros=build[1]) for build in step.builds()}
+            if any(path.read_bytes() != original[name] for name, path in built.items()):
+                changed = True
+                run_step(step)
+    except CompileError:
+        return NOT_COMPILED
+    except case.ScheduleError:
+        return "order of threads"
+    except AssertionError:
+        return "oracle"
+    except KernelError as error:
+        return "red zone" if " wrote " in str(error) else "barrier"
+    except NNLabError:
+        return "launch gate"
+    return SURVIVED if changed else SAME_CODE
+
+
+class Workers:
+    """Children, one a mutant, at most ``count`` at a time."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._originals: dict[str, dict[tuple[str, str], bytes]] = {}
+        self._running: dict[int, tuple[Mutant, int, Path]] = {}
+
+    def run(self, mutants: list[Mutant]) -> Iterator[tuple[Mutant, str]]:
+        """Each mutant with its verdict, as they come. The cases must pass on the unchanged files, or none is run."""
+        files = {mutant.file for mutant in mutants}
+        for file in files:
+            self._originals[file] = compile_all(file)
+        for op in {step.op for file in files for step in steps(file)}:
+            step = next(step for step in steps(f"{op}.cu") if step.dtype == "float32")
+            run_step(step)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        for mutant in mutants:
+            if len(self._running) == self.count:
+                yield self._wait()
+            self._start(mutant)
+        while self._running:
+            yield self._wait()
+
+    def _start(self, mutant: Mutant) -> None:
+        sys.stdout.flush()
+        work = Path(tempfile.mkdtemp(prefix="nnlab-mutant-"))
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child:
+            os.close(writer)
+            self._running[child] = (mutant, reader, work)
+            return
+        try:  # in the child
+            os.close(reader)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 2)
+            signal.signal(signal.SIGPROF, signal.SIG_DFL)
+            runtime = host.runtime()  # the same file for all: its path is part of what is compiled
+            host.runtime = lambda: runtime
+            os.environ["NNLAB_CACHE_DIR"] = str(work / "cache")
+            try:
+                answer = verdict(mutant, self._originals[mutant.file], work)
+            except Exception as error:
+                answer = f"error ({type(error).__name__})"
+            os.write(writer, answer.encode())
+        finally:
+            os._exit(0)
+
+    def _wait(self) -> tuple[Mutant, str]:
+        child, status = os.wait()
+        mutant, reader, work = self._running.pop(child)
+        answer = os.read(reader, 4096).decode()
+        os.close(reader)
+        shutil.rmtree(work, ignore_errors=True)
+        if os.WIFSIGNALED(status):
+            answer = "timeout" if os.WTERMSIG(status) in (signal.SIGPROF, signal.SIGXCPU) else "crash"
+        return mutant, answer
