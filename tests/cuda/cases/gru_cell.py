@@ -52,3 +52,7 @@ def large_sums(case: Case) -> None:
     device = {name: case.put(array) for name, array in host.items()}
     h_next, saved = kernels.forward(case.be, **device, h=case.put(h))
     case.compare((h_next, saved.gates), 8, _forward, host, h, None)
+
+
+def standard(case: Case) -> None:
+    _both(case, 6, 64, False, 1)

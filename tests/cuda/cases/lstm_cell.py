@@ -57,3 +57,7 @@ def large_sums(case: Case) -> None:
     device = {name: case.put(array) for name, array in host.items()}
     h_next, c_next, saved = kernels.forward(case.be, **device, h=None, c=case.put(c))
     case.compare((h_next, c_next, saved.gates), 8, _forward, host, c, c, None)
+
+
+def standard(case: Case) -> None:
+    _both(case, 6, 64, False, 1)

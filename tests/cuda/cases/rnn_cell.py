@@ -58,3 +58,7 @@ def large_sums(case: Case) -> None:
     for nonlinearity in NONLINEARITIES:
         h_next, _ = kernels.forward(case.be, **device, h=None, nonlinearity=nonlinearity)
         case.compare(h_next, 2, _forward, host, host["x_gates"], None, nonlinearity)
+
+
+def standard(case: Case) -> None:
+    _both(case, 6, 64, False, 1, "tanh")
