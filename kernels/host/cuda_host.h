@@ -3,7 +3,9 @@
 //
 // HOST_ENTRY(k) defines two functions of the library:
 //   host_k        starts the kernel; arguments points at one value per parameter, as cuLaunchKernel takes them
-//   host_k_types  writes what each parameter is: 'r' pointer to const, 'w' other pointer, else the bytes of the value
+//   host_k_types  writes what each parameter is, two numbers each, and returns how many parameters there are:
+//                 'r' (pointer to const) or 'w' (other pointer) and 0; 'r' or 'w' and the entries of a table of pointers,
+//                 which is a struct with a member type `item` (include/tensors.cuh); 'v' and the bytes of another value
 #pragma once
 #include <math.h>
 
@@ -223,6 +225,19 @@ static inline float __uint_as_float(unsigned a) { return nnlab::bits<float>(a); 
 
 namespace nnlab {
 
+struct Parameter {
+  int kind, size;
+};
+
+template <class T, class = void>
+struct Item {
+  using type = void;
+};
+template <class T>
+struct Item<T, std::void_t<typename T::item>> {
+  using type = typename T::item;
+};
+
 template <auto kernel>
 struct Entry;
 
@@ -235,12 +250,23 @@ struct Entry<kernel> {
   NNLAB_UNCHECKED static void body(void** arguments) { call(arguments, std::index_sequence_for<P...>{}); }
 
   template <class T>
-  static constexpr char type() {
-    if constexpr (std::is_pointer_v<T>) return std::is_const_v<std::remove_pointer_t<T>> ? 'r' : 'w';
-    return (char)sizeof(T);
+  static constexpr Parameter pointer(int entries) {
+    return {std::is_const_v<std::remove_pointer_t<T>> ? 'r' : 'w', entries};
   }
-  static void types(char* out) {
-    for (char one : {type<P>()..., '\0'}) *out++ = one;
+  template <class T>
+  static constexpr Parameter parameter() {
+    if constexpr (std::is_pointer_v<T>) return pointer<T>(0);
+    if constexpr (std::is_pointer_v<typename Item<T>::type>)
+      return pointer<typename Item<T>::type>((int)(sizeof(T) / sizeof(void*)));
+    return {'v', (int)sizeof(T)};
+  }
+  static int types(int* out, int room) {
+    const Parameter all[] = {parameter<P>()..., {'v', 0}};
+    for (int i = 0; i < room && i < (int)sizeof...(P); ++i) {
+      *out++ = all[i].kind;
+      *out++ = all[i].size;
+    }
+    return (int)sizeof...(P);
   }
 };
 
@@ -261,4 +287,4 @@ static inline char* mark() {
     return nnlab::launch({#k, nnlab::Entry<k>::body, arguments, grid, block, shared, (nnlab::Order)order, seed,      \
                           message, message_size, threads, nnlab::mark});                                             \
   }                                                                                                                  \
-  extern "C" NNLAB_API void host_##k##_types(char* out) { nnlab::Entry<k>::types(out); }
+  extern "C" NNLAB_API int host_##k##_types(int* out, int room) { return nnlab::Entry<k>::types(out, room); }

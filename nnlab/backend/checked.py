@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -162,19 +162,26 @@ class Arena:
     """
 
     def __init__(
-        self, library: Path, kernel: str, arguments: Sequence[Any], types: bytes, sizes: tuple[Any, Any], counting: bool
+        self,
+        library: Path,
+        kernel: str,
+        arguments: Sequence[Any],
+        written: Sequence[np.ndarray],
+        sizes: tuple[Any, Any],
+        counting: bool,
     ) -> None:
-        self._library, self._kernel, self._arguments = library, kernel, arguments
+        self._library, self._kernel = library, kernel
         self._grid, self._block = sizes
         self._checker = _functions(library)
-        arrays = [(i, a) for i, a in enumerate(arguments) if isinstance(a, np.ndarray)]
+        arrays = list(_named(self._checker, kernel, arguments))
         slots: list[_Slot] = []
-        self._slots: dict[int, _Slot] = {}  # by argument
-        for i, a in sorted(arrays, key=lambda one: (one[1].nbytes == 0, one[1].ctypes.data)):
+        self._slots: dict[int, _Slot] = {}  # by the array's id
+        for name, a in sorted(arrays, key=lambda one: (one[1].nbytes == 0, one[1].ctypes.data)):
             start, end = a.ctypes.data, a.ctypes.data + a.nbytes
             if not a.nbytes or not slots or start >= slots[-1].end:
                 slots.append(_Slot(len(slots), start, end, (start - _owner(a).ctypes.data) % _ALIGNMENT))
-            self._slots[i] = slot = slots[-1]
+            self._slots[id(a)] = slot = slots[-1]
+            slot.owners.append(f"{name} (shape {a.shape}, {a.dtype}, {a.nbytes} bytes)")
             slot.end = max(slot.end, end)
             slot.shift = min(slot.shift, _shift(a))
         numbers = ctypes.c_uint64 * max(len(slots), 1)
@@ -186,12 +193,13 @@ class Arena:
         for slot, place in zip(slots, places):
             slot.place = place
             ctypes.memmove(place, slot.start, slot.end - slot.start)
-        for i, a in arrays:
-            slot, offset = self._slots[i], a.ctypes.data - self._slots[i].start
-            if types[i] == ord("w"):
-                self._checker.nnlab_checker_writable(slot.number, offset, a.nbytes)
-            items = _unwritten(a)
+        for a in written:
+            slot = self._slots[id(a)]
+            self._checker.nnlab_checker_writable(slot.number, a.ctypes.data - slot.start, a.nbytes)
+        for _, a in arrays:
+            slot, items = self._slots[id(a)], _unwritten(a)
             if items is not None:
+                offset = a.ctypes.data - slot.start
                 self._checker.nnlab_checker_poisoned(slot.number, offset, _shift(a), items.ctypes.data, items.size)
 
     def __enter__(self) -> Arena:
@@ -200,9 +208,11 @@ class Arena:
     def __exit__(self, *error: object) -> None:
         self._checker.nnlab_checker_release()
 
-    def address(self, array: np.ndarray) -> int:
-        """Where the copy of an array lies."""
-        slot = next(self._slots[i] for i, a in enumerate(self._arguments) if a is array)
+    def address(self, array: np.ndarray | None) -> int:
+        """Where the copy of an array lies; for no array, where nothing lies."""
+        if array is None:
+            return 0
+        slot = self._slots[id(array)]
         return slot.place + array.ctypes.data - slot.start
 
     def totals(self) -> dict[str, int]:
@@ -269,14 +279,8 @@ class Arena:
             arrays = [one for one in _shared_arrays(self._library) if one[0] <= found.offset]
             start, size, name = max(arrays, default=(0, found.region_bytes, "memory"))
             return start, f"shared {name} ({size} bytes)"
-        names = ctypes.string_at(getattr(self._checker, f"host_{self._kernel}_names")).decode().split(",")
-        words = []
-        for i, slot in sorted(self._slots.items()):
-            a, number = self._arguments[i], sum(other < i for other in self._slots)
-            name = f" {names[number]!r}" if len(names) == len(self._slots) else ""
-            if slot.number == found.region:
-                words.append(f"argument {i}{name} (shape {a.shape}, {a.dtype}, {a.nbytes} bytes)")
-        return 0, " / ".join(words)
+        slot = next(slot for slot in self._slots.values() if slot.number == found.region)
+        return 0, " / ".join(slot.owners)
 
     def _line(self, pc: int) -> str:
         if pc >= _PLACE:
@@ -298,6 +302,21 @@ class _Slot:
     offset: int  # of the start in its allocation, modulo the alignment
     shift: int = 3  # logarithm of the smallest element's bytes
     place: int = 0
+    owners: list[str] = field(default_factory=list)  # the arrays in words
+
+
+def _named(library: ctypes.CDLL, kernel: str, arguments: Sequence[Any]) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays among arguments, and which they are; an entry of a table is ``argument 2[5]``."""
+    names = (
+        ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library, f"host_{kernel}_names"))).decode().split(",")
+    )
+    single = [i for i, argument in enumerate(arguments) if isinstance(argument, np.ndarray)]
+    for i, argument in enumerate(arguments):
+        if isinstance(argument, tuple):
+            yield from ((f"argument {i}[{j}]", a) for j, a in enumerate(argument) if a is not None)
+        elif i in single:
+            name = f" {names[single.index(i)]!r}" if len(names) == len(single) else ""
+            yield f"argument {i}{name}", argument
 
 
 def _shift(array: np.ndarray) -> int:

@@ -266,4 +266,12 @@ class CudaBackend:
         if function is None:
             function = cupy.RawModule(path=str(cubin)).get_function(name)
             self._functions[cubin, name] = function
-        function(grid, block, tuple(arguments), shared_mem=shared)
+        function(grid, block, tuple(map(_by_value, arguments)), shared_mem=shared)
+
+
+def _by_value(argument: Any) -> Any:
+    """Tables as CuPy passes a struct by value: an array of NumPy with one element."""
+    if isinstance(argument, tuple):
+        addresses = np.array([0 if array is None else array.data.ptr for array in argument], np.uint64)
+        return addresses.view(f"V{addresses.nbytes}")
+    return np.array([argument]) if isinstance(argument, np.void) else argument

@@ -182,7 +182,8 @@ class EmulatedBackend:
             library: made by :func:`nnlab.cuda.host.compile_unit`.
             name: of the kernel.
             grid, block: up to three sizes, x first.
-            arguments: arrays (contiguous) and NumPy scalars in the kernel's order.
+            arguments: arrays (contiguous), NumPy scalars, and tuples of arrays (None: no array) for tables of pointers,
+                in the kernel's order.
             shared: bytes of dynamic shared memory.
 
         Raises:
@@ -197,22 +198,25 @@ class EmulatedBackend:
         if with_checks != (report is not None):
             what = "runs inside `with be.checked()` only" if with_checks else "was compiled without checks"
             raise ArgumentError(f"[{name}] {library.name} {what}")
+        arrays = [a for argument in arguments for a in _arrays(argument)]
+        written = [a for argument, (kind, _) in zip(arguments, types) if kind == "w" for a in _arrays(argument)]
+        places: Any
         if report is None:
-            places: Any = _Arena(
-                [a for a in arguments if isinstance(a, np.ndarray)],
-                [a for a, kind in zip(arguments, types) if kind == ord("w") and isinstance(a, np.ndarray)],
-            )
+            places = _Arena(arrays, written)
         else:
-            places = checked.Arena(library, name, arguments, types, sizes, report.counting)
+            places = checked.Arena(library, name, arguments, written, sizes, report.counting)
         values: list[np.ndarray] = []
-        for position, (argument, kind) in enumerate(zip(arguments, types)):
-            pointer = isinstance(argument, np.ndarray)
-            size = 0 if pointer else argument.dtype.itemsize
-            if pointer != (kind in b"rw") or (not pointer and size != kind):
-                what = "an array" if kind in b"rw" else f"a scalar of {kind} bytes"
+        for position, (argument, (kind, size)) in enumerate(zip(arguments, types)):
+            if (kind != "v", size) != _given(argument):
+                table = f"a table of {size} arrays" if size else "an array"
+                what = f"a scalar of {size} bytes" if kind == "v" else table
                 got = f"argument {position} = {type(argument).__name__}"
                 raise ArgumentError(complaint(name, f"argument {position}", f"be {what}", got))
-            values.append(np.array(places.address(argument), np.uint64) if pointer else np.array(argument))
+            if kind == "v":
+                values.append(np.array(argument))
+            else:
+                entries = argument if isinstance(argument, tuple) else (argument,)
+                values.append(np.array([places.address(array) for array in entries], np.uint64))
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
         message = ctypes.create_string_buffer(1024)
         order = _ORDERS[self.order] if isinstance(self.order, str) else _SHUFFLED
@@ -222,32 +226,43 @@ class EmulatedBackend:
         if failed:
             text = message.value.decode()
             raise KernelError(text if report is None else places.explain(text))
-        if report is None:
-            places.check(name, arguments)
-        outputs = [a for a, kind in zip(arguments, types) if kind == ord("w")]
-        places.copy_back(outputs)
-        checked.written(outputs)
+        places.check(name, arguments)
+        places.copy_back(written)
+        checked.written(written)
         if report is not None:
             report.add(name, places.totals())
 
 
 @cache
-def _entry(library: Path, name: str, count: int) -> tuple[Any, bytes, bool]:
-    """A kernel's entry point; for each parameter ``r`` or ``w`` (pointers) or the size of the value; whether it is the
-    build with checks."""
+def _entry(library: Path, name: str, count: int) -> tuple[Any, list[tuple[str, int]], bool]:
+    """A kernel's entry point; what each parameter is, see kernels/host/cuda_host.h; is it the build with checks."""
     loaded = ctypes.CDLL(str(library))
     entry = getattr(loaded, f"host_{name}", None)
     if entry is None:
         raise DeviceError(f"[{name}] there is no such kernel in {library.name}")
-    buffer = ctypes.create_string_buffer(256)
-    getattr(loaded, f"host_{name}_types")(buffer)
-    if len(buffer.value) != count:
-        raise ArgumentError(f"[{name}] takes {len(buffer.value)} arguments, got {count}")
+    types = (ctypes.c_int * (2 * count))()
+    parameters = getattr(loaded, f"host_{name}_types")(types, count)
+    if parameters != count:
+        raise ArgumentError(f"[{name}] takes {parameters} arguments, got {count}")
     u64 = ctypes.c_uint64
     numbers = [u64, ctypes.c_int, u64]
     entry.argtypes = [*[ctypes.c_void_p] * 2, *numbers, ctypes.c_void_p, ctypes.c_char_p, u64, ctypes.c_uint]
     entry.restype = ctypes.c_int
-    return entry, buffer.value, checked.is_checked(loaded)
+    return entry, [(chr(kind), size) for kind, size in zip(types[::2], types[1::2])], checked.is_checked(loaded)
+
+
+def _arrays(argument: Any) -> list[np.ndarray]:
+    """The arrays of an argument."""
+    if isinstance(argument, tuple):
+        return [array for array in argument if array is not None]
+    return [argument] if isinstance(argument, np.ndarray) else []
+
+
+def _given(argument: Any) -> tuple[bool, int]:
+    """Whether an argument is made of arrays, and how many entries its table or how many bytes its value has."""
+    if isinstance(argument, np.ndarray):
+        return True, 0
+    return (True, len(argument)) if isinstance(argument, tuple) else (False, argument.dtype.itemsize)
 
 
 def _sizes(of: int | tuple[int, ...]) -> Any:
@@ -276,13 +291,13 @@ class _Arena:
             ctypes.memmove(memory.ctypes.data + place, start, end - start)
             memory[place + end - start :].fill(poison)
             self._spans.append((start, end, memory, place, poison))
-        # An empty array's address: nothing there may be read or written.
+        # The address of an empty array, or of none: nothing there may be read or written.
         self._nowhere = np.full(2 * RED_ZONE, POISON, np.uint8)
 
-    def address(self, array: np.ndarray) -> int:
+    def address(self, array: np.ndarray | None) -> int:
         """Where the copy of an array lies."""
         for start, end, memory, place, _ in self._spans:
-            if start <= array.ctypes.data < end and array.nbytes:
+            if array is not None and start <= array.ctypes.data < end and array.nbytes:
                 return memory.ctypes.data + place + array.ctypes.data - start
         return self._nowhere.ctypes.data + RED_ZONE
 
@@ -295,14 +310,15 @@ class _Arena:
             if wrong.size:
                 owners = [
                     f"argument {i} (shape {a.shape}, {a.dtype}, {a.nbytes} bytes)"
-                    for i, a in enumerate(arguments)
-                    if isinstance(a, np.ndarray) and start <= a.ctypes.data < end
+                    for i, argument in enumerate(arguments)
+                    for a in _arrays(argument)
+                    if start <= a.ctypes.data < end
                 ]
                 raise KernelError(f"[{kernel}] wrote bytes {wrong[0]} to {wrong[-1]} of {' / '.join(owners)}")
         if (self._nowhere != POISON).any():
             raise KernelError(f"[{kernel}] wrote to an empty array")
 
-    def copy_back(self, arrays: Iterator[np.ndarray]) -> None:
+    def copy_back(self, arrays: Sequence[np.ndarray]) -> None:
         for array in arrays:
             if array.nbytes:
                 ctypes.memmove(array.ctypes.data, self.address(array), array.nbytes)

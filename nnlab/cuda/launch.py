@@ -10,7 +10,8 @@ The dtype of the data is the macro ``DTYPE_FLOAT32`` (``FLOAT16``, ``BFLOAT16``,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
@@ -40,6 +41,8 @@ _INTEGERS: dict[str, type[np.integer]] = {
     "uint64": np.uint64,
 }
 
+_TABLE = re.compile(r"(.+)\[(\d+)\]")
+
 FORCED: dict[str, int] = {}  # values of kernels' own macros that a test asks for, whatever a body prefers
 
 
@@ -57,7 +60,8 @@ class Kernel:
         name: the kernel's name, ``<op>_<pass>``.
         parameters: in the kernel's order, name and type. Arrays: ``"scalar*"`` (the dtype of the data), ``"acc*"`` (its
             accumulator) or a dtype such as ``"bool*"``. Scalars: ``"acc"``, ``"index"``, ``"int32"``, ``"uint32"``,
-            ``"int64"``, ``"uint64"``.
+            ``"int64"``, ``"uint64"``. Tables, structs of one array passed by value: ``"scalar*[64]"``, given as a list
+            of up to 64 arrays, ``"index[64]"``, of up to 64 numbers.
         dtypes: the dtypes that the data may have.
         variants: macros of the kernel's own (tile sizes and the like) and the values that each may take, the default
             first.
@@ -134,19 +138,25 @@ def prepare(
     if set(arguments) != set(kernel.parameters):
         wanted, got = ", ".join(kernel.parameters), ", ".join(arguments)
         raise ArgumentError(f"[{kernel.name}] arguments must be exactly {wanted}; got {got}")
-    arrays = {name: value for name, value in arguments.items() if kernel.parameters[name].endswith("*")}
+    arrays = dict(_arrays(kernel, arguments))
     data_dtype = _check_arrays(be, kernel, arrays)
     if isinstance(threads, int):
         grid = Grid((min(-(-threads // BLOCK), MAX_BLOCKS),), (BLOCK,))
     else:
         grid, threads = threads, prod(threads.blocks) * prod(threads.threads)
         _check_grid(kernel, grid)
-    largest = max([threads, reach, *(int(array.size) for array in arrays.values())])
+    largest = max([threads, reach, *(int(array.size) for _, array in arrays.values())])
     index_bits = 32 if largest <= _INDEX_LIMIT else 64
     values = []
-    for name, kind in kernel.parameters.items():
-        value = arguments[name]
-        values.append(value if name in arrays else _scalar(kernel, name, kind, value, data_dtype, index_bits))
+    for name, declared in kernel.parameters.items():
+        value, (kind, entries) = arguments[name], _parsed(declared)
+        if kind.endswith("*"):
+            values.append(value if entries is None else (*value, *[None] * (entries - len(value))))
+        elif entries is None:
+            values.append(_scalar(kernel, name, kind, value, data_dtype, index_bits))
+        else:
+            row = [_scalar(kernel, name, kind, one, data_dtype, index_bits) for one in (*value, 0)]
+            values.append(_by_value(np.array(row[:-1] + row[-1:] * (entries - len(value)))))
     macros = dtype_macros(data_dtype, index_bits) | choose(kernel) | dict(grid.macros)
     return Launch(kernel.unit, kernel.name, macros, grid.blocks, grid.threads, grid.shared, tuple(values))
 
@@ -189,10 +199,34 @@ def _check_grid(kernel: Kernel, grid: Grid) -> None:
             raise ArgumentError(complaint(kernel.name, "macros", f"be of its variants ({offered})", f"{name}={value}"))
 
 
-def _check_arrays(be: Backend, kernel: Kernel, arrays: Mapping[str, Any]) -> str:
+def _parsed(declared: str) -> tuple[str, int | None]:
+    """A parameter's type, or that of its entries and how many there are."""
+    table = _TABLE.fullmatch(declared)
+    return (declared, None) if table is None else (table[1], int(table[2]))
+
+
+def _arrays(kernel: Kernel, arguments: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, Any]]]:
+    """What messages call each array, its declared dtype and the array; the lengths of tables are checked."""
+    for name, value in arguments.items():
+        kind, entries = _parsed(kernel.parameters[name])
+        if entries is not None and not (isinstance(value, list | tuple) and len(value) <= entries):
+            got = f"{len(value)} entries" if isinstance(value, list | tuple) else type(value).__name__
+            raise ArgumentError(complaint(kernel.name, name, f"be a list of at most {entries} entries", got))
+        if kind.endswith("*"):
+            named = [(name, value)] if entries is None else [(f"{name}[{i}]", one) for i, one in enumerate(value)]
+            yield from ((label, (kind[:-1], array)) for label, array in named)
+
+
+def _by_value(array: np.ndarray) -> np.void:
+    """The bytes of an array as one scalar."""
+    scalar: np.void = array.view(f"V{array.nbytes}")[0]
+    return scalar
+
+
+def _check_arrays(be: Backend, kernel: Kernel, arrays: Mapping[str, tuple[str, Any]]) -> str:
     """Check each array; the common dtype of the data."""
     data: tuple[str, str] | None = None  # first array of the data's dtype: its name and dtype
-    for name, array in arrays.items():
+    for name, (declared, array) in arrays.items():
         if not be.is_array(array):
             raise DeviceError(
                 complaint(
@@ -202,7 +236,7 @@ def _check_arrays(be: Backend, kernel: Kernel, arrays: Mapping[str, Any]) -> str
         if not array.flags.c_contiguous:
             got = f"shape {array.shape} with strides {array.strides}"
             raise ShapeError(complaint(kernel.name, name, "be contiguous in C order", got))
-        declared, dtype = kernel.parameters[name].removesuffix("*"), array.dtype.name
+        dtype = array.dtype.name
         if declared == "acc":
             continue  # checked when the dtype of the data is known
         if declared != "scalar":
@@ -217,8 +251,8 @@ def _check_arrays(be: Backend, kernel: Kernel, arrays: Mapping[str, Any]) -> str
     if data is None:
         raise ArgumentError(f"[{kernel.name}] needs at least one array of the data's dtype")
     wanted = accumulator(data[1]).name
-    for name, array in arrays.items():
-        if kernel.parameters[name] == "acc*" and array.dtype.name != wanted:
+    for name, (declared, array) in arrays.items():
+        if declared == "acc" and array.dtype.name != wanted:
             raise DtypeError(complaint(kernel.name, name, f"be {wanted}", array.dtype.name))
     return data[1]
 

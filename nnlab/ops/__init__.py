@@ -12,8 +12,11 @@ from nnlab.backend import Backend
 CUDA_KERNELS = frozenset(
     {
         "adam",
+        "adaptive_max_pool",
         "avg_pool",
+        "bias_relu",
         "conv",
+        "cross_entropy",
         "dropout",
         "gru_cell",
         "local_response_norm",
@@ -22,6 +25,7 @@ CUDA_KERNELS = frozenset(
         "relu",
         "rnn_cell",
         "sgd",
+        "softmax",
     }
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nnlab.backend import cuda, get_backend, resolve
@@ -169,5 +170,12 @@ def test_a_kernel_is_loaded_once_and_started_on_its_card(monkeypatch: pytest.Mon
         be.run_kernel(Path("k.cubin"), "op_forward", (3,), (16, 16), [1, 2], 96)
     start = ("op_forward", (3,), (16, 16), (1, 2), 96)
     assert log == [("use", 1), ("load", "k.cubin"), start, ("use", 1), start]
+    log.clear()
+    arrays = [SimpleNamespace(data=SimpleNamespace(ptr=address)) for address in (2**40, 256)]
+    be.run_kernel(Path("k.cubin"), "op_forward", (3,), (16, 16), [(*arrays, None), np.void(b"sixteen bytes...")], 96)
+    pointers, numbers = log[-1][3]
+    assert (pointers.size, numbers.size) == (1, 1)
+    assert pointers.tobytes() == np.array([2**40, 256, 0], np.uint64).tobytes()
+    assert numbers.tobytes() == b"sixteen bytes..."
     with pytest.raises(DeviceError, match=r"'cuda:2' does not exist, the driver shows 2 card\(s\)"):
         cuda.CudaBackend(2)

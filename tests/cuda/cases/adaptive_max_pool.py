@@ -1,0 +1,52 @@
+"""Adaptive max pooling."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from nnlab.ops._cuda import adaptive_max_pool as kernels
+from tests.cuda.case import Case
+from tests.oracles import pool as oracle
+
+
+def _both_passes(case: Case, x: np.ndarray, out: tuple[int, ...]) -> None:
+    y, places = kernels.forward(case.be, x=case.put(x), out=out)
+    case.compare((y, places), None, oracle.adaptive_max, x, out)
+    dy = case.normal(*x.shape[:2], *out)
+    dx = kernels.scatter(case.be, dy=case.put(dy), places=places, size=x.shape[2:])
+    case.compare(dx, prod(out), _grad, dy, x, out, scale=1)
+
+
+def _grad(dy: Any, x: Any, out: tuple[int, ...]) -> np.ndarray:
+    return oracle.scatter(dy, oracle.adaptive_max(x, out)[1], x.shape[2:])
+
+
+def drawn_sizes(case: Case) -> None:
+    for dims in (1, 2, 3) * 5:
+        size, out = (tuple(case.random.integers(1, 8, dims).tolist()) for _ in range(2))
+        x = case.random.integers(-2, 3, (2, 2, *size)).astype(float)
+        x[case.random.random(x.shape) < 0.3] = -np.inf
+        x[case.random.random(x.shape) < 0.1] = np.nan
+        _both_passes(case, case.host(x), out)
+
+
+def distinct_numbers(case: Case) -> None:
+    for size, out in (((40,), (7,)), ((9, 11), (4, 3)), ((3, 5, 4), (5, 2, 4))):
+        _both_passes(case, case.normal(2, 3, *size), out)
+
+
+def half_adds_up_in_float32(case: Case) -> None:
+    """2048 + 1 + 1 in float16 would stay 2048, 256 + 1 + 1 in bfloat16 256."""
+    x = case.host(np.ones((1, 1, 1)))
+    _, places = kernels.forward(case.be, x=case.put(x), out=(3,))
+    for most in (2048, 256):
+        dy = case.host(np.array([[[most, 1, 1]]]))
+        dx = kernels.scatter(case.be, dy=case.put(dy), places=places, size=(1,))
+        case.compare(dx, 1, _grad, dy, x, (3,))
+
+
+def standard(case: Case) -> None:
+    _both_passes(case, case.normal(2, 4, 12, 12), (5, 5))
