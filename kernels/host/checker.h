@@ -20,10 +20,14 @@ void thread(unsigned number, const void* stack_end);   // from now on this threa
 void barrier();                                        // all threads of the block have met
 void warp(unsigned first, uint32_t lanes);             // lanes of a warp (first: its lane 0) have met at __syncwarp
 
-// The thread that runs starts a copy from global to shared memory, of which the first `inside` bytes are read; it has
-// waited for it.
-void copy_starts(const void* to, const void* from, unsigned bytes, unsigned inside, const char* file, int line);
-void copy_lands(const void* to, unsigned bytes, const char* file, int line);
+// The thread that runs starts a copy; it has waited for it.
+void copy_starts(const Copy& copy);
+void copy_lands(const Copy& copy);
+
+// Cooperative launches: all blocks have met; the block that runs is put aside, and goes on.
+void grid();
+void block_leaves();
+void block_returns(uint64_t number);
 
 // While it lives, accesses are not looked at: the runtime does something for all lanes of a warp.
 struct Pause {
@@ -41,8 +45,11 @@ inline void block(uint64_t) {}
 inline void thread(unsigned, const void*) {}
 inline void barrier() {}
 inline void warp(unsigned, uint32_t) {}
-inline void copy_starts(const void*, const void*, unsigned, unsigned, const char*, int) {}
-inline void copy_lands(const void*, unsigned, const char*, int) {}
+inline void copy_starts(const Copy&) {}
+inline void copy_lands(const Copy&) {}
+inline void grid() {}
+inline void block_leaves() {}
+inline void block_returns(uint64_t) {}
 struct Pause {
   ~Pause() {}
 };

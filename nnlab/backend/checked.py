@@ -350,11 +350,14 @@ def _shared_arrays(library: Path) -> list[tuple[int, int, str]]:
     return sorted(one for one in arrays if one[1:] != (1, "byte"))  # the runtime's own, see cuda_host.h
 
 
+_WRAPPERS = ("include/mma.cuh",)  # headers of kernels that stand for instructions: the kernel's own line is named
+
+
 @cache
 def _line(library: Path, pc: int) -> str:
     """The line of a call's return address: the innermost one that is not the runtime's own."""
     command = ["addr2line", "-i", "-e", str(library), hex(pc - 1)]
     frames = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
     places = [os.path.normpath(re.sub(r" \(discriminator \d+\)$", "", frame)) for frame in frames if frame]
-    own = [place for place in places if "/host/" not in place]
+    own = [place for place in places if "/host/" not in place and not place.startswith(_WRAPPERS)]
     return (own or places or ["line unknown"])[0]

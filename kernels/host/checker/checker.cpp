@@ -152,19 +152,20 @@ class Checker {
   void begin(const Launch& launch, const void* fixed, std::size_t fixed_size, const void* dynamic) {
     finding = {};
     threads_ = launch.block[0] * launch.block[1] * launch.block[2];
-    fixed_.number = kFixed;
-    dynamic_.number = kDynamic;
+    fixed_->number = kFixed;
+    dynamic_->number = kDynamic;
     if (fixed_size == 1) fixed_size = 0;  // no array, only the byte by which the runtime finds them
-    fixed_.start_launch(reinterpret_cast<uintptr_t>(fixed), fixed_size, 2);
-    dynamic_.start_launch(reinterpret_cast<uintptr_t>(dynamic), launch.shared, 2);
+    fixed_->start_launch(reinterpret_cast<uintptr_t>(fixed), fixed_size, 2);
+    dynamic_->start_launch(reinterpret_cast<uintptr_t>(dynamic), launch.shared, 2);
     if (interval_ > 0xF0000000u) {  // cells of older launches must stay older
       interval_ = 0;
       for (auto& region : arrays_) region->memory.drop();
-      fixed_.memory.drop();
-      dynamic_.memory.drop();
+      fixed_->memory.drop();
+      dynamic_->memory.drop();
     }
     launch_start_ = block_start_ = ++interval_;
     blocks_.clear();
+    aside_.clear();
     places_.clear();
     Segments search{reinterpret_cast<uintptr_t>(launch.body), 0, 0};
     dl_iterate_phdr(find_library, &search);
@@ -180,12 +181,36 @@ class Checker {
   }
 
   void block(uint64_t number) {
-    block_ = number;
+    start_block(number);
+    shared_start_ = interval_;
+    fixed_->copies.clear();
+    dynamic_->copies.clear();
+  }
+
+  // Cooperative launches. What the blocks did before they all met is over; each has shared memory of its own.
+  void grid() {
     new_interval();
-    block_start_ = interval_;
-    fixed_.copies.clear();
-    dynamic_.copies.clear();
-    blocks_.push_back({interval_, number});
+    launch_start_ = interval_;
+  }
+
+  void block_leaves() {
+    Aside& mine = aside_[block_];
+    std::unique_ptr<Region> fixed(new Region), dynamic(new Region);
+    fixed->number = kFixed;
+    dynamic->number = kDynamic;
+    fixed->start_launch(fixed_->start, fixed_->bytes, 2);
+    dynamic->start_launch(dynamic_->start, dynamic_->bytes, 2);
+    mine = {std::move(fixed_), std::move(dynamic_), shared_start_};
+    fixed_ = std::move(fixed);
+    dynamic_ = std::move(dynamic);
+  }
+
+  void block_returns(uint64_t number) {
+    Aside& mine = aside_[number];
+    fixed_ = std::move(mine.fixed);
+    dynamic_ = std::move(mine.dynamic);
+    start_block(number);
+    shared_start_ = mine.start;
   }
 
   void thread(unsigned number, const void* stack_end) {
@@ -231,22 +256,23 @@ class Checker {
   }
 
   // An asynchronous copy writes when it is started, when it has been waited for, and nobody may touch it in between.
-  void copy_starts(uintptr_t to, uintptr_t from, unsigned bytes, unsigned inside, const char* file, int line) {
-    const uint32_t pc = place(file, line);
-    if (inside > 0) access_at<read>(from, inside, pc, true);
-    access_at<write>(to, bytes, pc, true);
-    Region& region = to - fixed_.start < fixed_.bytes ? fixed_ : dynamic_;
-    const uint64_t offset = to - region.start;
-    for (uint64_t granule = offset >> region.shift; granule <= (offset + bytes - 1) >> region.shift; ++granule)
+  void copy_starts(const Copy& copy) {
+    const uint32_t pc = place(copy.file, copy.line);
+    const auto to = reinterpret_cast<uintptr_t>(copy.to);
+    if (copy.inside > 0) access_at<read>(reinterpret_cast<uintptr_t>(copy.from), copy.inside, pc, true);
+    access_at<write>(to, copy.bytes, pc, true);
+    Region& region = shared_at(to);
+    const uint64_t first = (to - region.start) >> region.shift, last = (to - region.start + copy.bytes - 1) >> region.shift;
+    for (uint64_t granule = first; granule <= last; ++granule)
       region.copies[granule] = {interval_, pc, 0, static_cast<uint16_t>(thread_)};
   }
 
-  void copy_lands(uintptr_t to, unsigned bytes, const char* file, int line) {
-    Region& region = to - fixed_.start < fixed_.bytes ? fixed_ : dynamic_;
-    const uint64_t offset = to - region.start;
-    for (uint64_t granule = offset >> region.shift; granule <= (offset + bytes - 1) >> region.shift; ++granule)
-      region.copies.erase(granule);
-    access_at<write>(to, bytes, place(file, line), false);
+  void copy_lands(const Copy& copy) {
+    const auto to = reinterpret_cast<uintptr_t>(copy.to);
+    Region& region = shared_at(to);
+    const uint64_t first = (to - region.start) >> region.shift, last = (to - region.start + copy.bytes - 1) >> region.shift;
+    for (uint64_t granule = first; granule <= last; ++granule) region.copies.erase(granule);
+    access_at<write>(to, copy.bytes, place(copy.file, copy.line), false);
   }
 
   const std::vector<std::pair<const char*, int>>& places() const { return places_; }
@@ -257,10 +283,10 @@ class Checker {
     const uint64_t slot = (address - arena_) >> slot_;
     if (slot < used_) {
       region = arrays_[slot].get();
-    } else if (address - fixed_.start < fixed_.bytes) {
-      region = &fixed_;
-    } else if (address - dynamic_.start < dynamic_.bytes) {
-      region = &dynamic_;
+    } else if (address - fixed_->start < fixed_->bytes) {
+      region = fixed_.get();
+    } else if (address - dynamic_->start < dynamic_->bytes) {
+      region = dynamic_.get();
     } else {
       if (kind == read && address - indices_ < indices_end_ - indices_) return;
       if (kind == read && address - library_ < library_end_ - library_) return;
@@ -280,7 +306,7 @@ class Checker {
     for (uint64_t granule = offset >> region->shift; granule <= last; ++granule) {
       Cell& cell = cells[granule];
       if (kind != write) {
-        const bool missing = shared ? cell.written.interval < block_start_ && !atomic_before(*region, granule)
+        const bool missing = shared ? cell.written.interval < shared_start_ && !atomic_before(*region, granule)
                                     : !region->poison.empty() && region->poison[granule];
         if (missing) found(unwritten, *region, region->start + (granule << region->shift), kind, pc, 1u << region->shift);
       } else if (!shared && !region->poison.empty()) {
@@ -354,6 +380,20 @@ class Checker {
     return kPlace | static_cast<uint32_t>(places_.size() - 1);
   }
 
+  struct Aside {  // shared memory of a block while another one runs
+    std::unique_ptr<Region> fixed, dynamic;
+    uint32_t start;
+  };
+
+  void start_block(uint64_t number) {
+    block_ = number;
+    new_interval();
+    block_start_ = interval_;
+    blocks_.push_back({interval_, number});
+  }
+
+  Region& shared_at(uintptr_t address) { return address - fixed_->start < fixed_->bytes ? *fixed_ : *dynamic_; }
+
   Access here(Kind kind, uint32_t pc, uint64_t size) const {
     return {block_, thread_, kind, pc, static_cast<uint32_t>(size)};
   }
@@ -387,7 +427,7 @@ class Checker {
     if (slot < used_) return arrays_[slot].get();
     Region* best = nullptr;
     uint64_t distance = 1024;
-    for (Region* region : {&fixed_, &dynamic_}) {
+    for (Region* region : {fixed_.get(), dynamic_.get()}) {
       if (region->bytes == 0) continue;
       const uint64_t away = address < region->start ? region->start - address
                             : address < region->start + region->bytes ? 0 : address - region->start - region->bytes;
@@ -448,7 +488,7 @@ class Checker {
   bool atomic_before(Region& region, uint64_t granule) const {
     if (region.atomics.empty()) return false;
     const auto found_atomic = region.atomics.find(granule);
-    return found_atomic != region.atomics.end() && found_atomic->second.interval >= block_start_;
+    return found_atomic != region.atomics.end() && found_atomic->second.interval >= shared_start_;
   }
 
   void add(Readers& readers, bool shared, uint32_t pc) {
@@ -495,11 +535,12 @@ class Checker {
   uint32_t reserved_ = 0, used_ = 0;
   std::vector<uint64_t> committed_;
   std::vector<std::unique_ptr<Region>> arrays_;
-  Region fixed_, dynamic_;
+  std::unique_ptr<Region> fixed_{new Region}, dynamic_{new Region};  // shared memory of the block that runs
+  std::unordered_map<uint64_t, Aside> aside_;                        // by block
   uintptr_t library_ = 0, library_end_ = 0, indices_ = 0, indices_end_ = 0, stack_end_ = 0;
   unsigned threads_ = 0, thread_ = 0, warp_ = 0, lane_ = 0;
   uint64_t block_ = 0;
-  uint32_t interval_ = 0, launch_start_ = 0, block_start_ = 0;
+  uint32_t interval_ = 0, launch_start_ = 0, block_start_ = 0, shared_start_ = 0;
   std::vector<BlockStart> blocks_;
   std::vector<std::pair<const char*, int>> places_;
   std::vector<uint32_t> warps_;  // meetings of each warp in this interval
@@ -532,13 +573,11 @@ void thread(unsigned number, const void* stack_end) { running->thread(number, st
 void barrier() { running->new_interval(); }
 void warp(unsigned first, uint32_t lanes) { running->warp(first, lanes); }
 
-void copy_starts(const void* to, const void* from, unsigned bytes, unsigned inside, const char* file, int line) {
-  running->copy_starts(reinterpret_cast<uintptr_t>(to), reinterpret_cast<uintptr_t>(from), bytes, inside, file, line);
-}
-
-void copy_lands(const void* to, unsigned bytes, const char* file, int line) {
-  running->copy_lands(reinterpret_cast<uintptr_t>(to), bytes, file, line);
-}
+void copy_starts(const Copy& copy) { running->copy_starts(copy); }
+void copy_lands(const Copy& copy) { running->copy_lands(copy); }
+void grid() { running->grid(); }
+void block_leaves() { running->block_leaves(); }
+void block_returns(uint64_t number) { running->block_returns(number); }
 
 Pause::Pause() { running = nullptr; }
 Pause::~Pause() { running = mine; }
