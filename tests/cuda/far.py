@@ -59,9 +59,7 @@ class FarBackend(emulated.EmulatedBackend):
         self.xp = _Module()
         self.element: int | None = None
 
-    def run_kernel(
-        self, library: Path, name: str, grid: Any, block: Any, arguments: Sequence[Any], *rest: Any
-    ) -> None:
+    def run_kernel(self, library: Path, name: str, grid: Any, block: Any, arguments: Sequence[Any], *rest: Any) -> None:
         loaded = ctypes.CDLL(str(library))
         sizes = (*grid, 1, 1)[:3]
         place = [n - 1 for n in sizes] if self.element is None else [self.element // block[0], 0, 0]
