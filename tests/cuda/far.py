@@ -45,8 +45,8 @@ class _Module:
     def zeros(shape: Any, dtype: Any = float) -> np.ndarray:
         shape = shape if isinstance(shape, tuple) else (shape,)
         size = prod(shape) * np.dtype(dtype).itemsize
-        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
-        return np.frombuffer(memory, dtype).reshape(shape)
+        memory = mmap.mmap(-1, max(size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        return np.frombuffer(memory, dtype, prod(shape)).reshape(shape)
 
     empty = zeros
 

@@ -66,3 +66,7 @@ def far_elements(case: FarCase) -> None:
 
 def _far(x: Any, size: int) -> tuple[Any, np.ndarray]:
     return x, np.array([[[size - 2, size - 1]]])
+
+
+def standard(case: Case) -> None:
+    _both_passes(case, case.normal(2, 4, 12, 12), (5, 5))
