@@ -1,6 +1,6 @@
-// Runs a launch: the threads of a block as fibers of one host thread, blocks one after another on the calling thread and,
-// once the launch has taken a while, on helping threads too. Blocks are taken in order, and of several that fail the first
-// one is reported: what a launch does depends on the number of host threads only if its blocks race with one another.
+// Runs a launch: the threads of a block as fibers of one host thread; blocks one after another on the calling thread and,
+// once the launch has taken a while, on helping threads too. Blocks are taken in order, and of several that fail the
+// first one is reported: the number of host threads shows only where blocks race with one another.
 //
 // A fiber runs CUDA threads one after another; only a thread that has to wait for others keeps its fiber, and a fresh
 // fiber goes on with the next thread. So a kernel without barriers runs on one stack with one switch a block. When no
@@ -8,8 +8,9 @@
 // an error that names a thread and what it waits for.
 //
 // A kernel's `__shared__` arrays are thread_local variables, hence the TLS block of its library, in which there is nothing
-// else but a byte by which it is found. It is filled with 0xFF (NaN in every floating type) before each block, dynamic shared memory too; TLS blocks can
-// be found on Linux only.
+// else but a byte by which it is found. It is filled with 0xFF (NaN in every floating type) before each block, dynamic
+// shared memory too; TLS blocks can be found on Linux only. The blocks of a cooperative launch take turns: what a block
+// has in shared memory is put away while it waits for the others.
 #include "runtime.h"
 
 #include <sys/mman.h>
@@ -66,8 +67,8 @@ nnlab_switch:
   ret
 )");
 
-// nnlab::meet: saves the same on the stack, asks nnlab_wait (below) where to go on, and restores from there. The last jump
-// is no `ret`: the processor would expect it to lead where this thread came from, but it leads where another one waits.
+// nnlab::meet: saves the same on the stack, asks nnlab_wait (below) where to go on, and restores from there. The last
+// jump is no `ret`: the processor would expect it to lead where this thread came from, but another one waits elsewhere.
 struct Resume {
   void* stack;
   uint64_t result;
@@ -139,7 +140,7 @@ namespace {
 struct Fiber {
   char* stack;
   Context context;
-  std::size_t unused;  // at the top of the stack, different from fiber to fiber: else all compete for one place in the cache
+  std::size_t unused;  // at the top of the stack, different for each fiber: else all compete for one place in the cache
 };
 
 // A host thread's fibers, kept for later launches. The lowest page of each stack is not accessible: an overflow stops the
@@ -803,7 +804,6 @@ void run_blocks(Job& job) {
 constexpr std::chrono::microseconds kAlone{50};
 
 }  // namespace
-
 
 void fail(const char* format, ...) {
   va_list values;
