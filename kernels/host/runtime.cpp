@@ -631,9 +631,10 @@ class Machine {
 
   void release() {
     if (release_block()) return;
-    bool any = false;
-    for (unsigned warp = 0; warp * kWarp < count_ && !failed_; ++warp) any |= release_warp(warp * kWarp);
-    if (!any && !failed_) report_stuck();
+    std::size_t released = 0;
+    for (unsigned warp = 0; warp * kWarp < count_ && !failed_; ++warp) released += release_warp(warp * kWarp);
+    all_ready_ = released == count_;
+    if (released == 0 && !failed_) report_stuck();
   }
 
   // All threads of the block have met.
@@ -669,8 +670,8 @@ class Machine {
     return a.meeting == b.meeting && a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
   }
 
-  bool release_warp(unsigned base) {
-    bool any = false;
+  unsigned release_warp(unsigned base) {
+    unsigned released = 0;
     const unsigned lanes = count_ - base < kWarp ? static_cast<unsigned>(count_ - base) : kWarp;
     for (unsigned lane = 0; lane < lanes; ++lane) {
       const Thread& thread = threads_[base + lane];
@@ -691,16 +692,16 @@ class Machine {
         if (lanes < kWarp) {
           report(base + lane, "%s (%s:%d) in a warp of %u threads", thread.call->name, thread.call->file,
                  thread.call->line, lanes);
-          return true;
+          return 0;
         }
         uint64_t values[kWarp];
         for (unsigned other = 0; other < kWarp; ++other) values[other] = threads_[base + other].call->value;
         thread.call->act(values);
       }
       finish_warp(base, here, holds);
-      any = true;
+      released += static_cast<unsigned>(__builtin_popcount(here));
     }
-    return any;
+    return released;
   }
 
   void finish_warp(unsigned base, uint32_t here, uint32_t holds) {
@@ -790,7 +791,7 @@ class Machine {
   std::size_t next_ = 0, position_ = 0, unfinished_ = 0;
   std::size_t arrived_ = 0;         // threads that wait at one plain barrier,
   const Call* first_ = nullptr;     // the first of them
-  bool all_ready_ = false;          // all threads go on from a barrier, whatever their state says
+  bool all_ready_ = false;          // all threads go on, whatever their state says
   bool parked_ = false;             // all threads of the block wait for the grid
   bool failed_ = false;
   char message_[1024] = "";
