@@ -46,6 +46,7 @@ def several_tiles_and_parts(case: Case) -> None:
     """More rows, columns and steps than a tile, a slice and a table hold, and more terms than a part adds up."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "LEAST_SHARE", 100)
+        patch.setattr(kernels, "LEAST_SUM_SHARE", 100)
         for last in (False, True):
             _all_passes(case, conv_geometry((2, 17, 9, 8), (70, 17, 3, 3), 1, 1), last)
             _all_passes(case, conv_geometry((2, 40, 9, 8), (40, 1, 3, 2), (1, 2), 1, groups=40), last)
@@ -59,3 +60,10 @@ def bias_of_a_transposed_convolution(case: Case) -> None:
         y = kernels.input_grad(case.be, dy=case.put(x), w=case.put(w), b=case.put(b), geometry=g)
         terms = 6 // groups * 6 + 1
         case.compare(y, terms, transposed.forward, x, w, b, stride, (1, 1), extra, (1, 1), groups)
+
+
+def standard(case: Case) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "LEAST_SHARE", 100)
+        _all_passes(case, conv_geometry((2, 16, 8, 8), (32, 16, 3, 3), 1, 1), False)
+        _all_passes(case, conv_geometry((2, 16, 8, 8), (16, 1, 3, 3), 1, 1, groups=16), False)
