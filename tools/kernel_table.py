@@ -13,7 +13,10 @@ from nnlab.cuda.launch import Kernel
 from nnlab.ops import CUDA_KERNELS, _cuda
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "kernels.md"
-_ARRAY = re.compile(r"^\s*(?:const )?\w+(?:\* __restrict__)? (\w+),\s*// ((?:\[[^\]]*\])+)", re.MULTILINE)
+# A pointer, or a table of pointers (kernels/include/tensors.cuh).
+_ARRAY = re.compile(
+    r"^\s*(?:const )?(?:\w+\* __restrict__|Tensors|ConstTensors) (\w+),\s*// ((?:\[[^\]]*\])+)", re.MULTILINE
+)
 
 HEAD = """\
 # What runs where

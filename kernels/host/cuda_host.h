@@ -24,8 +24,9 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
 #define __restrict__ __restrict
-#define __align__(bytes) alignas(bytes)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 #define __launch_bounds__(...)
+#define __constant__ static
 #define __shared__ static thread_local
 #define DYNAMIC_SHARED(type, name) type* const name = static_cast<type*>(nnlab::dynamic_shared())
 
@@ -51,6 +52,16 @@ NNLAB_VECTOR2(int2, int)
 NNLAB_VECTOR4(int4, int)
 NNLAB_VECTOR2(uint2, unsigned)
 NNLAB_VECTOR4(uint4, unsigned)
+NNLAB_VECTOR2(short2, short)
+NNLAB_VECTOR4(short4, short)
+NNLAB_VECTOR2(ushort2, unsigned short)
+NNLAB_VECTOR4(ushort4, unsigned short)
+NNLAB_VECTOR2(char2, signed char)
+NNLAB_VECTOR4(char4, signed char)
+NNLAB_VECTOR2(uchar2, unsigned char)
+NNLAB_VECTOR4(uchar4, unsigned char)
+NNLAB_VECTOR2(longlong2, long long)
+NNLAB_VECTOR2(ulonglong2, unsigned long long)
 
 // -- meetings of threads ------------------------------------------------------------------------------------------------
 
@@ -90,7 +101,47 @@ static inline T shuffle(const char* name, unsigned mask, T value, unsigned sourc
   return value;
 }
 
+// All 32 lanes come together, and `act` is done once with the addresses of what they brought.
+static inline void together(const char* name, void (*act)(const uint64_t*), const void* mine, const char* file, int line) {
+  const unsigned full = 0xFFFFFFFFu;
+  meet({Meeting::act, name, file, line, full, (uint64_t)(uintptr_t)mine, 0, act});
+}
+
+// Over the lanes of the mask, in their order; lanes that the block does not have are left out.
+template <class T, class F>
+static inline T reduce(const char* name, unsigned mask, T value, F join, const char* file, int line) {
+  const unsigned me = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+  const unsigned left = blockDim.x * blockDim.y * blockDim.z - (me - lane());
+  if (left < kWarp) mask &= (1u << left) - 1u;
+  T total = 0;
+  bool first = true;
+  for (unsigned other = 0; other < kWarp; ++other) {
+    if (!(mask >> other & 1)) continue;
+    const T got = shuffle(name, mask, value, other, file, line);
+    total = first ? got : join(total, got);
+    first = false;
+  }
+  return total;
+}
+
 }  // namespace nnlab
+
+// Which lanes run together is open; here each runs alone.
+static inline unsigned __activemask() { return 1u << nnlab::lane(); }
+
+#define NNLAB_REDUCE(name, type, expression)                                                                      \
+  static inline type name(unsigned mask, type value, NNLAB_HERE) {                                                \
+    return nnlab::reduce(#name, mask, value, [](type a, type b) -> type { return expression; }, file, line);      \
+  }
+NNLAB_REDUCE(__reduce_add_sync, unsigned, a + b)
+NNLAB_REDUCE(__reduce_min_sync, unsigned, a < b ? a : b)
+NNLAB_REDUCE(__reduce_max_sync, unsigned, a > b ? a : b)
+NNLAB_REDUCE(__reduce_add_sync, int, (int)((unsigned)a + (unsigned)b))
+NNLAB_REDUCE(__reduce_min_sync, int, a < b ? a : b)
+NNLAB_REDUCE(__reduce_max_sync, int, a > b ? a : b)
+NNLAB_REDUCE(__reduce_and_sync, unsigned, a & b)
+NNLAB_REDUCE(__reduce_or_sync, unsigned, a | b)
+NNLAB_REDUCE(__reduce_xor_sync, unsigned, a ^ b)
 
 static inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, NNLAB_HERE) {
   nnlab::meet_warp(nnlab::Meeting::warp, "__syncwarp", mask, 0, 0, file, line);
@@ -275,8 +326,8 @@ static inline char* mark() {
 #define HOST_ENTRY(k)                                                                                                \
   extern "C" NNLAB_API int host_##k(                                                    \
       const uint32_t* grid, const uint32_t* block, uint64_t shared, int order, uint64_t seed, void** arguments,      \
-      char* message, uint64_t message_size, unsigned threads) {                                                      \
+      char* message, uint64_t message_size, unsigned threads, int cooperative) {                                     \
     return nnlab::launch({#k, nnlab::Entry<k>::body, arguments, grid, block, shared, (nnlab::Order)order, seed,      \
-                          message, message_size, threads, nnlab::mark});                                             \
+                          message, message_size, threads, nnlab::mark, cooperative != 0});                           \
   }                                                                                                                  \
   extern "C" NNLAB_API int host_##k##_types(int* out, int room) { return nnlab::Entry<k>::types(out, room); }

@@ -339,10 +339,7 @@ class Machine {
     for (;;) {
       const uint64_t i = job_.next.fetch_add(1, std::memory_order_relaxed);
       if (i >= job_.blocks || i > job_.failed.load(std::memory_order_relaxed)) break;
-      uint64_t block = launch_.order == Order::descending ? job_.blocks - 1 - i : i;
-      if (launch_.order == Order::shuffled) block = job_.order[i];
-      blockIdx = {static_cast<unsigned>(block % gridDim.x), static_cast<unsigned>(block / gridDim.x % gridDim.y),
-                  static_cast<unsigned>(block / gridDim.x / gridDim.y)};
+      blockIdx = block_at(i);
       run_block();
       if (failed_) {
         const std::lock_guard<std::mutex> hold(job_.lock);
@@ -353,6 +350,54 @@ class Machine {
         break;
       }
       after_each(job_.blocks - 1 - i);
+    }
+    machine = nullptr;
+  }
+
+  // A cooperative launch: each block runs until it ends or all its threads wait for the grid, then the next one does.
+  void run_together() {
+    machine = this;
+    gridDim = {launch_.grid[0], launch_.grid[1], launch_.grid[2]};
+    blockDim = {launch_.block[0], launch_.block[1], launch_.block[2]};
+    std::vector<Resident> blocks(job_.blocks);
+    for (uint64_t i = 0; i < job_.blocks && !failed_; ++i) {
+      Resident& mine = blocks[i];
+      mine.threads = threads_;
+      mine.order = order_;
+      mine.statics.resize(tls_.size);
+      mine.dynamic.resize(dynamic_.size());
+      blockIdx = block_at(i);
+      run_block();
+      if (failed_) break;
+      exchange(mine);
+    }
+    while (!failed_) {
+      const auto waits = [](const Resident& block) { return block.parked; };
+      const auto first = std::find_if(blocks.begin(), blocks.end(), waits);
+      if (first == blocks.end()) break;
+      for (Resident& block : blocks) {
+        const Call& call = *first->threads[0].call;
+        if (block.parked && same_place(*block.threads[0].call, call)) continue;
+        const uint3 who = block.index;
+        const Call* other = block.parked ? block.threads[0].call : nullptr;
+        exchange(*first);
+        if (other == nullptr)
+          report(0, "waits at %s (%s:%d), but block (%u, %u, %u) has ended", call.name, call.file, call.line, who.x,
+                 who.y, who.z);
+        else
+          report(0, "waits at %s (%s:%d), but block (%u, %u, %u) waits at %s (%s:%d)", call.name, call.file, call.line,
+                 who.x, who.y, who.z, other->name, other->file, other->line);
+        break;
+      }
+      for (uint64_t i = 0; i < job_.blocks && !failed_; ++i) {
+        exchange(blocks[i]);
+        go_on();
+        if (!failed_) exchange(blocks[i]);
+      }
+    }
+    if (failed_) {
+      job_.failed.store(0);
+      std::snprintf(launch_.message, launch_.message_size, "%s", message_);
     }
     machine = nullptr;
   }
@@ -392,6 +437,39 @@ class Machine {
     __builtin_unreachable();
   }
 
+  void copy_async(Copy copy, const char* file, int line) {
+    const auto to = reinterpret_cast<std::uintptr_t>(copy.to), from = reinterpret_cast<std::uintptr_t>(copy.from);
+    if (to % copy.bytes != 0 || (from % copy.bytes != 0 && copy.inside != 0))
+      nnlab::fail("copy_async (%s:%d) of %u bytes from or to an address that is no multiple of that", file, line,
+                  copy.bytes);
+    if (copy.inside > copy.bytes)
+      nnlab::fail("copy_async (%s:%d) of %u bytes reads %u", file, line, copy.bytes, copy.inside);
+    if (!is_shared(copy.to, copy.bytes))
+      nnlab::fail("copy_async (%s:%d) to an address that is not in shared memory", file, line);
+    if (copies_.empty()) copies_.resize(count_);
+    Copies& mine = copies_[current_];
+    copy.group = mine.groups;
+    // Late copies show a missing wait, early ones a buffer that is still in use.
+    const bool early = launch_.order == Order::shuffled ? next_random(random_) & 1 : launch_.order == Order::descending;
+    if (early)
+      land(copy);
+    else
+      mine.waiting.push_back(copy);
+  }
+
+  void commit_copies() {
+    if (!copies_.empty()) ++copies_[current_].groups;
+  }
+
+  void wait_copies(unsigned groups) {
+    if (copies_.empty()) return;
+    auto& waiting = copies_[current_].waiting;
+    const uint64_t done = copies_[current_].groups;
+    std::size_t i = 0;
+    while (i < waiting.size() && waiting[i].group + groups < done) land(waiting[i++]);
+    waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+
   unsigned lane() const { return current_ % kWarp; }
   void* dynamic_shared() { return dynamic_.data(); }
 
@@ -400,6 +478,68 @@ class Machine {
     char bytes[16];
   };
 
+  struct Copies {
+    std::vector<Copy> waiting;
+    uint64_t groups = 0;
+  };
+
+  // A block of a cooperative launch while another one runs.
+  struct Resident {
+    std::vector<Thread> threads;
+    std::vector<unsigned> order;
+    std::vector<Copies> copies;
+    std::vector<char> statics;  // its shared memory
+    std::vector<Wide> dynamic;
+    uint3 index{};
+    bool parked = false;
+  };
+
+  // The block that runs becomes the one that does not, and the other way round. Shared memory keeps its address.
+  void exchange(Resident& block) {
+    threads_.swap(block.threads);
+    order_.swap(block.order);
+    copies_.swap(block.copies);
+    std::swap_ranges(block.statics.begin(), block.statics.end(), tls_.start);
+    std::swap_ranges(block.dynamic.begin(), block.dynamic.end(), dynamic_.begin());
+    std::swap(blockIdx, block.index);
+    std::swap(parked_, block.parked);
+  }
+
+  // Runs a parked block on.
+  void go_on() {
+    if (!parked_) return;
+    parked_ = false;
+    block_met();
+    all_ready_ = true;
+    unfinished_ = count_;
+    next_ = count_;
+    position_ = 0;
+    if (launch_.order == Order::shuffled) arrange(order_, launch_.order, random_);
+    Fiber* first = next();
+    scheduler_.go_to(first->context);
+  }
+
+  uint3 block_at(uint64_t i) const {
+    uint64_t block = launch_.order == Order::descending ? job_.blocks - 1 - i : i;
+    if (launch_.order == Order::shuffled) block = job_.order[i];
+    return {static_cast<unsigned>(block % gridDim.x), static_cast<unsigned>(block / gridDim.x % gridDim.y),
+            static_cast<unsigned>(block / gridDim.x / gridDim.y)};
+  }
+
+  static void land(const Copy& copy) {
+    std::memcpy(copy.to, copy.from, copy.inside);
+    std::memset(static_cast<char*>(copy.to) + copy.inside, 0, copy.bytes - copy.inside);
+  }
+
+  bool is_shared(const void* place, std::size_t size) const {
+    const auto at = reinterpret_cast<std::uintptr_t>(place);
+    const auto within = [&](const void* start, std::size_t length) {
+      const auto from = reinterpret_cast<std::uintptr_t>(start);
+      return from <= at && at + size <= from + length;
+    };
+    return tls_.start == nullptr || within(tls_.start, tls_.size) || within(dynamic_.data(), launch_.shared);
+  }
+
   void poison() {
     std::memset(static_cast<void*>(dynamic_.data()), 0xFF, dynamic_.size() * sizeof(Wide));
     if (tls_.start != nullptr) std::memset(tls_.start, 0xFF, tls_.size);
@@ -407,12 +547,14 @@ class Machine {
 
   void run_block() {
     poison();
+    for (Copies& of_thread : copies_) of_thread = {};
     if (launch_.order == Order::shuffled) arrange(order_, launch_.order, random_);
     unfinished_ = count_;
     next_ = 0;
     position_ = count_;
     arrived_ = 0;
     all_ready_ = false;
+    parked_ = false;
     if (Fiber* first = next()) scheduler_.go_to(first->context);
   }
 
@@ -437,7 +579,7 @@ class Machine {
         block_met();
       else
         release();
-      if (failed_) return nullptr;
+      if (failed_ || parked_) return nullptr;
       if (launch_.order == Order::shuffled) arrange(order_, launch_.order, random_);
       position_ = 0;
     }
@@ -484,7 +626,7 @@ class Machine {
 
   // -- meetings ---------------------------------------------------------------------------------------------------------
 
-  static bool of_block(const Call& call) { return call.meeting <= Meeting::barrier_count; }
+  static bool of_block(const Call& call) { return call.meeting <= Meeting::grid; }
 
   void release() {
     if (release_block()) return;
@@ -504,6 +646,14 @@ class Machine {
       holds += thread.call->value != 0;
     }
     const Call& first = *threads_[0].call;
+    if (first.meeting == Meeting::grid) {
+      if (!launch_.cooperative) {
+        report(0, "waits at %s (%s:%d), but the launch is not cooperative", first.name, first.file, first.line);
+        return true;
+      }
+      parked_ = true;
+      return true;
+    }
     if (first.meeting == Meeting::barrier_and) holds = holds == count_;
     if (first.meeting == Meeting::barrier_or) holds = holds != 0;
     block_met();
@@ -530,12 +680,22 @@ class Machine {
         const Thread& partner = threads_[base + other];
         if (!(thread.call->mask >> other & 1)) continue;
         complete = partner.state == Thread::waiting && partner.call->meeting == thread.call->meeting &&
-                   partner.call->mask == thread.call->mask;
+                   partner.call->mask == thread.call->mask && partner.call->act == thread.call->act;
         if (!complete) break;
         here |= 1u << other;
         holds |= static_cast<uint32_t>(partner.call->value != 0) << other;
       }
       if (!complete) continue;
+      if (thread.call->meeting == Meeting::act) {
+        if (lanes < kWarp) {
+          report(base + lane, "%s (%s:%d) in a warp of %u threads", thread.call->name, thread.call->file,
+                 thread.call->line, lanes);
+          return true;
+        }
+        uint64_t values[kWarp];
+        for (unsigned other = 0; other < kWarp; ++other) values[other] = threads_[base + other].call->value;
+        thread.call->act(values);
+      }
       finish_warp(base, here, holds);
       any = true;
     }
@@ -583,7 +743,8 @@ class Machine {
         return;
       }
       const bool met = block ? same_place(*other.call, call)
-                             : other.call->meeting == call.meeting && other.call->mask == call.mask;
+                             : other.call->meeting == call.meeting && other.call->mask == call.mask &&
+                                   other.call->act == call.act;
       if (met) continue;
       char masks[64] = "";
       if (!block && !of_block(*other.call))
@@ -619,6 +780,7 @@ class Machine {
   std::vector<Thread> threads_;
   std::vector<unsigned> order_;
   std::vector<Wide> dynamic_;
+  std::vector<Copies> copies_;  // of each thread, where there are any
   std::vector<Fiber*> fibers_, idle_;
   const Range tls_;
   Context scheduler_{};
@@ -628,6 +790,7 @@ class Machine {
   std::size_t arrived_ = 0;         // threads that wait at one plain barrier,
   const Call* first_ = nullptr;     // the first of them
   bool all_ready_ = false;          // all threads go on from a barrier, whatever their state says
+  bool parked_ = false;             // all threads of the block wait for the grid
   bool failed_ = false;
   char message_[1024] = "";
 };
@@ -650,6 +813,12 @@ void fail(const char* format, ...) {
 
 unsigned lane() { return machine->lane(); }
 
+void copy_async(const Copy& copy, const char* file, int line) { machine->copy_async(copy, file, line); }
+
+void commit_copies() { machine->commit_copies(); }
+
+void wait_copies(unsigned groups) { machine->wait_copies(groups); }
+
 void* dynamic_shared() { return machine->dynamic_shared(); }
 
 int launch(const Launch& launch) {
@@ -657,6 +826,10 @@ int launch(const Launch& launch) {
   if (launch.order == Order::shuffled) {
     job.order.resize(job.blocks);
     arrange(job.order, launch.order, job.random);
+  }
+  if (launch.cooperative) {
+    Machine(job).run_together();
+    return job.failed.load() == UINT64_MAX ? 0 : 1;
   }
   const auto start = std::chrono::steady_clock::now();
   Helpers* helpers = nullptr;

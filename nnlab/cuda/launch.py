@@ -83,12 +83,15 @@ class Grid:
         threads: threads of a block, likewise.
         shared: bytes of dynamic shared memory of a block.
         macros: values of the kernel's own macros, where they are not the default.
+        cooperative: the blocks may wait for one another (kernels/include/grid_sync.cuh); at most
+            ``be.blocks_together(threads)`` of them.
     """
 
     blocks: tuple[int, ...]
     threads: tuple[int, ...]
     shared: int = 0
     macros: Mapping[str, int] = field(default_factory=dict)
+    cooperative: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class Launch:
     block: tuple[int, ...]
     shared: int
     arguments: tuple[Any, ...] = field(repr=False)
+    cooperative: bool = False
 
 
 def dtype_macros(dtype: str, index_bits: int) -> dict[str, str | int]:
@@ -144,7 +148,7 @@ def prepare(
         grid = Grid((min(-(-threads // BLOCK), MAX_BLOCKS),), (BLOCK,))
     else:
         grid, threads = threads, prod(threads.blocks) * prod(threads.threads)
-        _check_grid(kernel, grid)
+        _check_grid(be, kernel, grid)
     largest = max([threads, reach, *(int(array.size) for _, array in arrays.values())])
     index_bits = 32 if largest <= _INDEX_LIMIT else 64
     values = []
@@ -158,7 +162,8 @@ def prepare(
             row = [_scalar(kernel, name, kind, one, data_dtype, index_bits) for one in (*value, 0)]
             values.append(_by_value(np.array(row[:-1] + row[-1:] * (entries - len(value)))))
     macros = dtype_macros(data_dtype, index_bits) | choose(kernel) | dict(grid.macros)
-    return Launch(kernel.unit, kernel.name, macros, grid.blocks, grid.threads, grid.shared, tuple(values))
+    sizes = grid.blocks, grid.threads, grid.shared
+    return Launch(kernel.unit, kernel.name, macros, *sizes, tuple(values), grid.cooperative)
 
 
 def launch(be: Any, kernel: Kernel, *, threads: int | Grid, reach: int = 0, **arguments: Any) -> None:
@@ -171,7 +176,7 @@ def launch(be: Any, kernel: Kernel, *, threads: int | Grid, reach: int = 0, **ar
 def run(be: Any, ready: Launch) -> None:
     """Start a checked launch."""
     image = _image(ready.unit, be.arch, tuple(ready.macros.items()))
-    be.run_kernel(image, ready.name, ready.grid, ready.block, ready.arguments, ready.shared)
+    be.run_kernel(image, ready.name, ready.grid, ready.block, ready.arguments, ready.shared, ready.cooperative)
 
 
 @cache
@@ -182,7 +187,7 @@ def _image(unit: str, arch: str, macros: tuple[tuple[str, str | int], ...]) -> P
     return compile_unit(unit, arch=arch, macros=dict(macros)).path
 
 
-def _check_grid(kernel: Kernel, grid: Grid) -> None:
+def _check_grid(be: Any, kernel: Kernel, grid: Grid) -> None:
     """Sizes that every card runs (there may be no blocks at all), macros that the kernel knows."""
     blocks, threads = grid.blocks, grid.threads
     if not 1 <= len(blocks) <= 3 or any(not 0 <= n <= most for n, most in zip(blocks, MAX_GRID)):
@@ -192,6 +197,9 @@ def _check_grid(kernel: Kernel, grid: Grid) -> None:
         raise ArgumentError(complaint(kernel.name, "threads", must, threads))
     if not 0 <= grid.shared <= MAX_SHARED:
         raise ArgumentError(complaint(kernel.name, "shared", f"be in 0..{MAX_SHARED}", grid.shared))
+    if grid.cooperative and prod(blocks) > (most := be.blocks_together(prod(threads))):
+        must = f"be at most {most} that run side by side on {be.device}"
+        raise ArgumentError(complaint(kernel.name, "blocks", must, blocks))
     for name, value in grid.macros.items():
         if value not in kernel.variants.get(name, ()):
             offered = ", ".join(f"{macro} in {values}" for macro, values in kernel.variants.items()) or "none"

@@ -45,6 +45,8 @@ class _Module:
     def zeros(shape: Any, dtype: Any = float) -> np.ndarray:
         shape = shape if isinstance(shape, tuple) else (shape,)
         size = prod(shape) * np.dtype(dtype).itemsize
+        if size == 0:
+            return np.zeros(shape, dtype)
         memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
         return np.frombuffer(memory, dtype).reshape(shape)
 

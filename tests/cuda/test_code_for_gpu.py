@@ -27,9 +27,9 @@ class StandIn(StrictBackend):
 
     arch = "host"
 
-    def run_kernel(self, library: Path, name: str, grid: Any, block: Any, arguments: Any, shared: int = 0) -> None:
+    def run_kernel(self, library: Path, name: str, grid: Any, block: Any, arguments: Any, *options: Any) -> None:
         unwrapped = [a._a if isinstance(a, StrictArray) else a for a in arguments]
-        EMULATED.run_kernel(library, name, grid, block, unwrapped, shared)
+        EMULATED.run_kernel(library, name, grid, block, unwrapped, *options)
 
 
 @pytest.fixture

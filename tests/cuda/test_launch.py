@@ -168,7 +168,7 @@ def test_run_compiles_once_for_the_backends_architecture(monkeypatch: pytest.Mon
     launch.run(Card(), ready)
     launch._image.cache_clear()
     assert compiled == [("unit", "sm_90a")]
-    assert calls == [("x.cubin", "unit_forward", (2,), (256,), ready.arguments, 0)] * 2
+    assert calls == [("x.cubin", "unit_forward", (2,), (256,), ready.arguments, 0, False)] * 2
 
 
 def test_a_grid_of_the_callers_own() -> None:
