@@ -62,14 +62,14 @@ class FarBackend(emulated.EmulatedBackend):
         self.element: int | None = None
 
     def run_kernel(
-        self, library: Path, name: str, grid: Any, block: Any, arguments: Sequence[Any], shared: int = 0
+        self, library: Path, name: str, grid: Any, block: Any, arguments: Sequence[Any], *options: Any
     ) -> None:
         loaded = ctypes.CDLL(str(library))
         sizes = (*grid, 1, 1)[:3]
         place = [n - 1 for n in sizes] if self.element is None else [self.element // block[0], 0, 0]
         for symbol, values in (("far_grid", sizes), ("far_block", place)):
             (ctypes.c_uint32 * 3).in_dll(loaded, symbol)[:] = values
-        super().run_kernel(library, name, (1,), block, arguments, shared)
+        super().run_kernel(library, name, (1,), block, arguments, *options)
 
 
 class _InPlace:
