@@ -9,7 +9,7 @@ VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: train test kernels mutate gpu-test docs peer lint format wheel clean
+.PHONY: train test kernels race counts mutate gpu-test docs peer lint format wheel clean
 
 train: $(VENV)/.installed-run
 	$(BIN)/nnlab train $(ARGS)
@@ -42,6 +42,14 @@ gpu-test:
 # docs/kernels.md, from the kernels' descriptions.
 docs: $(VENV)/.installed-run
 	$(BIN)/python -m tools.kernel_table
+
+# Every build of every kernel with each access of memory looked at: races, bounds, unwritten memory; needs no GPU.
+race: $(VENV)/.installed-test
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --checked tests/cuda/test_variants.py $(ARGS)
+
+# The kernels' memory traffic as it is now becomes what tests/cuda/test_counts.py compares with.
+counts: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q tests/cuda/test_counts.py --update-counts
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

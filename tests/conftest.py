@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nnlab.random import manual_seed
+from tests.cuda.checked_report import CheckedReport
 from tests.cuda.variant_report import VariantReport
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,10 +30,15 @@ if importlib.util.find_spec("hypothesis") is not None:  # a bare GPU machine has
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(VariantReport())
+    config.pluginmanager.register(CheckedReport())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-gpu", action="store_true", help="fail, instead of skipping, tests that need a GPU")
+    parser.addoption(
+        "--checked", action="store_true", help="look at every memory access in tests/cuda/test_variants.py"
+    )
+    parser.addoption("--update-counts", action="store_true", help="write tests/cuda/counts.json anew")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

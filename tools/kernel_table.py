@@ -58,7 +58,7 @@ def _row(kernel: Kernel, shapes: dict[str, str]) -> str:
 
 
 def _shapes(unit: str) -> dict[str, dict[str, str]]:
-    """The shape in brackets beside each array, or list of arrays, by kernel; those of macros have none."""
+    """The shape in brackets beside each pointer, by kernel."""
     text = (sources.folder() / f"{unit}.cu").read_text(encoding="utf-8")
     found: dict[str, dict[str, str]] = {}
     for part in text.split('extern "C" __global__ void ')[1:]:

@@ -180,8 +180,10 @@ static inline T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32
 
 // -- memory -------------------------------------------------------------------------------------------------------------
 
+// What accesses memory is always inlined: the checked build then names the kernel's line.
+
 template <class T>
-static inline T __ldg(const T* address) {
+static __forceinline__ T __ldg(const T* address) {
   return *address;
 }
 static inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
@@ -190,7 +192,7 @@ static inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CS
 // Atomics of integers; each returns the old value.
 namespace nnlab {
 template <class T, class F>
-static inline T atomically(T* address, F next) {
+static __forceinline__ T atomically(T* address, F next) {
   static_assert(std::is_integral<T>::value, "atomics are for integers: sums of floats would depend on the order");
   T old = __atomic_load_n(address, __ATOMIC_RELAXED);
   while (!__atomic_compare_exchange_n(address, &old, next(old), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
@@ -203,7 +205,7 @@ using Same = typename std::common_type<T>::type;  // not deduced: the value conv
 
 #define NNLAB_ATOMIC(name, expression)                                                  \
   template <class T>                                                                    \
-  static inline T name(T* address, nnlab::Same<T> value) {                              \
+  static __forceinline__ T name(T* address, nnlab::Same<T> value) {                              \
     return nnlab::atomically(address, [value](T old) -> T { (void)old; return expression; }); \
   }
 NNLAB_ATOMIC(atomicAdd, old + value)
@@ -215,7 +217,7 @@ NNLAB_ATOMIC(atomicOr, old | value)
 NNLAB_ATOMIC(atomicXor, old ^ value)
 NNLAB_ATOMIC(atomicExch, value)
 template <class T>
-static inline T atomicCAS(T* address, nnlab::Same<T> compare, nnlab::Same<T> value) {
+static __forceinline__ T atomicCAS(T* address, nnlab::Same<T> compare, nnlab::Same<T> value) {
   return nnlab::atomically(address, [=](T old) -> T { return old == compare ? value : old; });
 }
 
@@ -266,6 +268,12 @@ static inline float __uint_as_float(unsigned a) { return nnlab::bits<float>(a); 
 
 // -- entry points -------------------------------------------------------------------------------------------------------
 
+#ifdef NNLAB_CHECKED
+#define NNLAB_UNCHECKED __attribute__((no_sanitize("thread")))
+#else
+#define NNLAB_UNCHECKED
+#endif
+
 namespace nnlab {
 
 struct Parameter {
@@ -287,10 +295,10 @@ struct Entry;
 template <class... P, void (*kernel)(P...)>
 struct Entry<kernel> {
   template <std::size_t... I>
-  static void call(void** arguments, std::index_sequence<I...>) {
+  NNLAB_UNCHECKED static void call(void** arguments, std::index_sequence<I...>) {
     kernel(*static_cast<P*>(arguments[I])...);
   }
-  static void body(void** arguments) { call(arguments, std::index_sequence_for<P...>{}); }
+  NNLAB_UNCHECKED static void body(void** arguments) { call(arguments, std::index_sequence_for<P...>{}); }
 
   template <class T>
   static constexpr Parameter pointer(int entries) {

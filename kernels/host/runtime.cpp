@@ -28,6 +28,8 @@
 #include <thread>
 #include <vector>
 
+#include "checker.h"
+
 #if defined(__linux__)
 #include <link.h>
 #endif
@@ -336,10 +338,12 @@ class Machine {
     machine = this;
     gridDim = {launch_.grid[0], launch_.grid[1], launch_.grid[2]};
     blockDim = {launch_.block[0], launch_.block[1], launch_.block[2]};
+    checker::begin(launch_, tls_.start, tls_.size, dynamic_.data());
     for (;;) {
       const uint64_t i = job_.next.fetch_add(1, std::memory_order_relaxed);
       if (i >= job_.blocks || i > job_.failed.load(std::memory_order_relaxed)) break;
       blockIdx = block_at(i);
+      checker::block(block_number());
       run_block();
       if (failed_) {
         const std::lock_guard<std::mutex> hold(job_.lock);
@@ -351,6 +355,7 @@ class Machine {
       }
       after_each(job_.blocks - 1 - i);
     }
+    checker::end();
     machine = nullptr;
   }
 
@@ -359,6 +364,7 @@ class Machine {
     machine = this;
     gridDim = {launch_.grid[0], launch_.grid[1], launch_.grid[2]};
     blockDim = {launch_.block[0], launch_.block[1], launch_.block[2]};
+    checker::begin(launch_, tls_.start, tls_.size, dynamic_.data());
     std::vector<Resident> blocks(job_.blocks);
     for (uint64_t i = 0; i < job_.blocks && !failed_; ++i) {
       Resident& mine = blocks[i];
@@ -367,8 +373,10 @@ class Machine {
       mine.statics.resize(tls_.size);
       mine.dynamic.resize(dynamic_.size());
       blockIdx = block_at(i);
+      checker::block(block_number());
       run_block();
       if (failed_) break;
+      checker::block_leaves();
       exchange(mine);
     }
     while (!failed_) {
@@ -389,16 +397,21 @@ class Machine {
                  who.x, who.y, who.z, other->name, other->file, other->line);
         break;
       }
+      checker::grid();
       for (uint64_t i = 0; i < job_.blocks && !failed_; ++i) {
         exchange(blocks[i]);
+        checker::block_returns(block_number());
         go_on();
-        if (!failed_) exchange(blocks[i]);
+        if (failed_) break;
+        checker::block_leaves();
+        exchange(blocks[i]);
       }
     }
     if (failed_) {
       job_.failed.store(0);
       std::snprintf(launch_.message, launch_.message_size, "%s", message_);
     }
+    checker::end();
     machine = nullptr;
   }
 
@@ -449,9 +462,13 @@ class Machine {
     if (copies_.empty()) copies_.resize(count_);
     Copies& mine = copies_[current_];
     copy.group = mine.groups;
-    // Late copies show a missing wait, early ones a buffer that is still in use.
-    const bool early = launch_.order == Order::shuffled ? next_random(random_) & 1 : launch_.order == Order::descending;
-    if (early)
+    copy.file = file;
+    copy.line = line;
+    checker::copy_starts(copy);
+    // Late copies show a missing wait, early ones a buffer that is still in use; the checker sees both.
+    const bool shuffled = launch_.order == Order::shuffled;
+    const bool early = shuffled ? next_random(random_) & 1 : launch_.order == Order::descending;
+    if (early && !checker::kOn)
       land(copy);
     else
       mine.waiting.push_back(copy);
@@ -519,6 +536,10 @@ class Machine {
     scheduler_.go_to(first->context);
   }
 
+  uint64_t block_number() const {
+    return (static_cast<uint64_t>(blockIdx.z) * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+  }
+
   uint3 block_at(uint64_t i) const {
     uint64_t block = launch_.order == Order::descending ? job_.blocks - 1 - i : i;
     if (launch_.order == Order::shuffled) block = job_.order[i];
@@ -527,6 +548,7 @@ class Machine {
   }
 
   static void land(const Copy& copy) {
+    checker::copy_lands(copy);
     std::memcpy(copy.to, copy.from, copy.inside);
     std::memset(static_cast<char*>(copy.to) + copy.inside, 0, copy.bytes - copy.inside);
   }
@@ -587,6 +609,7 @@ class Machine {
   }
 
   void select(unsigned thread, Fiber* fiber) {
+    checker::thread(thread, fiber->stack + kStack);
     current_ = thread;
     threads_[thread].fiber = fiber;
     threadIdx = threads_[thread].index;
@@ -636,7 +659,10 @@ class Machine {
   }
 
   // All threads of the block have met.
-  void block_met() { arrived_ = 0; }
+  void block_met() {
+    arrived_ = 0;
+    checker::barrier();
+  }
 
   bool release_block() {
     uint64_t holds = 0;
@@ -686,6 +712,7 @@ class Machine {
         holds |= static_cast<uint32_t>(partner.call->value != 0) << other;
       }
       if (!complete) continue;
+      if (thread.call->meeting == Meeting::warp) checker::warp(base, here);
       if (thread.call->meeting == Meeting::act) {
         if (lanes < kWarp) {
           report(base + lane, "%s (%s:%d) in a warp of %u threads", thread.call->name, thread.call->file,
@@ -694,6 +721,7 @@ class Machine {
         }
         uint64_t values[kWarp];
         for (unsigned other = 0; other < kWarp; ++other) values[other] = threads_[base + other].call->value;
+        const checker::Pause pause;
         thread.call->act(values);
       }
       finish_warp(base, here, holds);

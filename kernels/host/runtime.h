@@ -37,6 +37,8 @@ struct Copy {
   const void* from;
   unsigned bytes, inside;  // inside: bytes that are read; the others become 0
   uint64_t group;
+  const char* file;
+  int line;
 };
 
 [[noreturn]] NNLAB_API void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));  // ends the launch

@@ -138,8 +138,11 @@ void multiply(const uint64_t* lanes) {
   }
 }
 
-struct Rows {  // what a lane loads, and where it goes
+struct alignas(16) Row {
   uint32 words[4];
+};
+struct Rows {  // what a lane loads, and where it goes
+  Row row;
   uint32* r;
 };
 
@@ -148,11 +151,11 @@ void distribute(const uint64_t* lanes) {
   for (int lane = 0; lane < 32; ++lane) {
     const int g = lane / 4, t = lane % 4;
     for (int i = 0; i < N; ++i) {
-      uint32 word = ((const Rows*)lanes[8 * i + g])->words[t];
+      uint32 word = ((const Rows*)lanes[8 * i + g])->row.words[t];
       if (TRANSPOSED) {
         word = 0;
         for (int k = 0; k < 2; ++k) {
-          const uint32 from = ((const Rows*)lanes[8 * i + 2 * t + k])->words[g / 2];
+          const uint32 from = ((const Rows*)lanes[8 * i + 2 * t + k])->row.words[g / 2];
           word |= (from >> g % 2 * 16 & 0xFFFFu) << 16 * k;
         }
       }
@@ -162,12 +165,12 @@ void distribute(const uint64_t* lanes) {
 }
 
 template <int N, bool TRANSPOSED>
-static inline void load(uint32 (&r)[N], const void* row, const char* name, const char* file, int line) {
+static __forceinline__ void load(uint32 (&r)[N], const void* row, const char* name, const char* file, int line) {
   static_assert(N == 1 || N == 2 || N == 4, "ldmatrix loads 1, 2 or 4 matrices");
-  Rows mine = {{0, 0, 0, 0}, r};
+  Rows mine = {{{0, 0, 0, 0}}, r};
   if (lane() < 8 * N) {
     if ((uintptr_t)row % 16 != 0) fail("%s (%s:%d): the address of a row is no multiple of 16", name, file, line);
-    for (int i = 0; i < 4; ++i) mine.words[i] = ((const uint32*)row)[i];
+    mine.row = *(const Row*)row;
   }
   together(name, distribute<N, TRANSPOSED>, &mine, file, line);
 }
@@ -195,12 +198,12 @@ static inline uint32 to_tf32(float x) {
 }
 
 template <int N>
-static inline void load_matrices(uint32 (&r)[N], const void* row, NNLAB_HERE) {
+static __forceinline__ void load_matrices(uint32 (&r)[N], const void* row, NNLAB_HERE) {
   nnlab::load<N, false>(r, row, "load_matrices", file, line);
 }
 
 template <int N>
-static inline void load_matrices_transposed(uint32 (&r)[N], const void* row, NNLAB_HERE) {
+static __forceinline__ void load_matrices_transposed(uint32 (&r)[N], const void* row, NNLAB_HERE) {
   nnlab::load<N, true>(r, row, "load_matrices_transposed", file, line);
 }
 

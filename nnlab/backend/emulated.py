@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.backend import Device, cpu
+from nnlab.backend import Device, checked, cpu
 from nnlab.errors import ArgumentError, DeviceError, MissingExtraError, complaint
 
 POISON = 0xFF  # NaN in every floating type, -1 in every integer
@@ -87,6 +87,7 @@ class _PoisonedModule:
 
 
 def _poisoned(array: np.ndarray) -> np.ndarray:
+    checked.made_empty(array)
     if array.dtype == bool:
         array.fill(True)
     elif array.size:
@@ -102,7 +103,6 @@ class EmulatedBackend:
     seed of a shuffle. A correct kernel gives the same bits in any order.
     """
 
-    arch = "host"
     host_memory = True
 
     def __init__(self) -> None:
@@ -110,6 +110,12 @@ class EmulatedBackend:
         self.xp: Any = _PoisonedModule()
         self.order: str | int = "ascending"
         self._in_order = False
+        self._report: checked.Report | None = None
+
+    @property
+    def arch(self) -> str:
+        """What kernels are compiled for."""
+        return "host" if self._report is None else "host-checked"
 
     def asarray(self, host: np.ndarray) -> np.ndarray:
         return host.copy(order="K")
@@ -141,6 +147,28 @@ class EmulatedBackend:
         finally:
             self.order, self._in_order = before
 
+    @contextmanager
+    def checked(self, counting: bool = False) -> Iterator[checked.Report]:
+        """Launches inside the context look at every access of memory; an error is raised before the access is made.
+
+        Found are accesses outside of the arguments and of shared memory, writes through pointers to const, misaligned
+        accesses, reads of what nobody has written, data races between threads and between blocks, signed overflow.
+
+        Args:
+            counting: count memory sectors and bank conflicts too.
+
+        Returns:
+            What was run, by kernel: :class:`nnlab.backend.checked.Counts`.
+        """
+        reason = checked.why_unusable()
+        if reason is not None:
+            raise DeviceError(f"[emulated] {reason}")
+        before, self._report = self._report, checked.Report(counting)
+        try:
+            yield self._report
+        finally:
+            self._report = before
+
     def blocks_together(self, threads: int) -> int:
         """How many blocks of so many threads a cooperative launch may have."""
         return _MAX_TOGETHER // threads
@@ -167,15 +195,26 @@ class EmulatedBackend:
             cooperative: the blocks may wait for one another (kernels/include/grid_sync.cuh).
 
         Raises:
-            KernelError: threads did not meet at a barrier, a shuffle's mask was wrong, an array was overrun.
+            KernelError: threads did not meet at a barrier, a shuffle's mask was wrong, an array was overrun; what
+                :meth:`checked` finds, if the library is so compiled.
             ArgumentError: the arguments are not those that the kernel declares, or a block has more than 1024 threads.
         """
         sizes = _sizes(grid), _sizes(block)
         if not 0 < math.prod(sizes[1]) <= _MAX_THREADS:
             raise ArgumentError(complaint(name, "block", f"have 1..{_MAX_THREADS} threads", block))
-        entry, types = _entry(library, name, len(arguments))
+        entry, types, with_checks = _entry(library, name, len(arguments))
+        report = self._report
+        if with_checks != (report is not None):
+            what = "runs inside `with be.checked()` only" if with_checks else "was compiled without checks"
+            raise ArgumentError(f"[{name}] {library.name} {what}")
+        arrays = [a for argument in arguments for a in _arrays(argument)]
         written = [a for argument, (kind, _) in zip(arguments, types) if kind == "w" for a in _arrays(argument)]
-        with _Arena([a for argument in arguments for a in _arrays(argument)], written) as places:
+        arena: Any
+        if report is None:
+            arena = _Arena(arrays, written)
+        else:
+            arena = checked.Arena(library, name, arguments, written, sizes, report.counting)
+        with arena as places:
             values: list[np.ndarray] = []
             for position, (argument, (kind, size)) in enumerate(zip(arguments, types)):
                 if (kind != "v", size) != _given(argument):
@@ -192,17 +231,21 @@ class EmulatedBackend:
             message = ctypes.create_string_buffer(1024)
             order = _ORDERS[self.order] if isinstance(self.order, str) else _SHUFFLED
             seed = 0 if isinstance(self.order, str) else self.order
-            threads = 1 if self._in_order else cpu.thread_count()
+            threads = 1 if self._in_order or report is not None else cpu.thread_count()
             failed = entry(*sizes, shared, order, seed, pointers, message, len(message), threads, cooperative)
             if failed:
-                raise KernelError(message.value.decode())
+                text = message.value.decode()
+                raise KernelError(text if report is None else places.explain(text))
             places.check(name, arguments)
             places.copy_back(written)
+            checked.written(written)
+            if report is not None:
+                report.add(name, places.totals())
 
 
 @cache
-def _entry(library: Path, name: str, count: int) -> tuple[Any, list[tuple[str, int]]]:
-    """A kernel's entry point, and what each parameter is: see kernels/host/cuda_host.h."""
+def _entry(library: Path, name: str, count: int) -> tuple[Any, list[tuple[str, int]], bool]:
+    """A kernel's entry point; what each parameter is, see kernels/host/cuda_host.h; is it the build with checks."""
     loaded = ctypes.CDLL(str(library))
     entry = getattr(loaded, f"host_{name}", None)
     if entry is None:
@@ -216,7 +259,7 @@ def _entry(library: Path, name: str, count: int) -> tuple[Any, list[tuple[str, i
     buffers = [ctypes.c_void_p, ctypes.c_char_p, u64]
     entry.argtypes = [*[ctypes.c_void_p] * 2, *numbers, *buffers, ctypes.c_uint, ctypes.c_int]
     entry.restype = ctypes.c_int
-    return entry, [(chr(kind), size) for kind, size in zip(types[::2], types[1::2])]
+    return entry, [(chr(kind), size) for kind, size in zip(types[::2], types[1::2])], checked.is_checked(loaded)
 
 
 def _arrays(argument: Any) -> list[np.ndarray]:

@@ -181,9 +181,10 @@ def run(be: Any, ready: Launch) -> None:
 
 @cache
 def _image(unit: str, arch: str, macros: tuple[tuple[str, str | int], ...]) -> Path:
-    """What the device loads: a cubin, or the shared library that the device ``emulated`` (architecture host) runs."""
-    if arch == "host":
-        return host.compile_unit(unit, macros=dict(macros))
+    """What the device loads: a cubin, or the shared library that the device ``emulated`` runs (architecture host, or
+    host-checked)."""
+    if arch.startswith("host"):
+        return host.compile_unit(unit, macros=dict(macros), checked=arch == "host-checked")
     return compile_unit(unit, arch=arch, macros=dict(macros)).path
 
 

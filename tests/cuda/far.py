@@ -45,10 +45,8 @@ class _Module:
     def zeros(shape: Any, dtype: Any = float) -> np.ndarray:
         shape = shape if isinstance(shape, tuple) else (shape,)
         size = prod(shape) * np.dtype(dtype).itemsize
-        if size == 0:
-            return np.zeros(shape, dtype)
-        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
-        return np.frombuffer(memory, dtype).reshape(shape)
+        memory = mmap.mmap(-1, max(size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        return np.frombuffer(memory, dtype, prod(shape)).reshape(shape)
 
     empty = zeros
 
@@ -61,21 +59,25 @@ class FarBackend(emulated.EmulatedBackend):
         self.xp = _Module()
         self.element: int | None = None
 
-    def run_kernel(
-        self, library: Path, name: str, grid: Any, block: Any, arguments: Sequence[Any], *options: Any
-    ) -> None:
+    def run_kernel(self, library: Path, name: str, grid: Any, block: Any, arguments: Sequence[Any], *rest: Any) -> None:
         loaded = ctypes.CDLL(str(library))
         sizes = (*grid, 1, 1)[:3]
         place = [n - 1 for n in sizes] if self.element is None else [self.element // block[0], 0, 0]
         for symbol, values in (("far_grid", sizes), ("far_block", place)):
             (ctypes.c_uint32 * 3).in_dll(loaded, symbol)[:] = values
-        super().run_kernel(library, name, (1,), block, arguments, *options)
+        super().run_kernel(library, name, (1,), block, arguments, *rest)
 
 
 class _InPlace:
     """In the place of the copies between red zones: the arrays themselves."""
 
     def __init__(self, *arrays: Any) -> None:
+        pass
+
+    def __enter__(self) -> _InPlace:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
         pass
 
     def address(self, array: np.ndarray | None) -> int:

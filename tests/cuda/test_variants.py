@@ -7,12 +7,15 @@ launched.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from tests import emulator
 from tests.cuda import case
+from tests.cuda.checked_report import CHECKED
 from tests.cuda.variant_report import LAUNCHED, TOTAL
 
 EMULATED = emulator.backend()
@@ -20,6 +23,13 @@ PROBLEMS = case.problems()
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=case.problem_id)
-def test_case(problem: tuple[Any, ...], record_property: Callable[[str, object], None]) -> None:
+def test_case(
+    problem: tuple[Any, ...], record_property: Callable[[str, object], None], request: pytest.FixtureRequest
+) -> None:
+    """With ``--checked`` each access of memory is looked at."""
     record_property(TOTAL, len(PROBLEMS))
-    record_property(LAUNCHED, sorted(map(str, case.run(EMULATED, *problem))))
+    with EMULATED.checked() if request.config.getoption("--checked") else nullcontext() as report:
+        launched = case.run(EMULATED, *problem)
+    record_property(LAUNCHED, sorted(map(str, launched)))
+    if report is not None:
+        record_property(CHECKED, {kernel: asdict(counts) for kernel, counts in report.kernels.items()})

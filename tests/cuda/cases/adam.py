@@ -49,6 +49,14 @@ def steps_with_amsgrad(case: Case) -> None:
     _steps(case, amsgrad=True)
 
 
+def standard(case: Case) -> None:
+    o = {"t": 3, "lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 0.05, "weight_decay": 0.3, "maximize": False}
+    p, m, g = (case.normal(40, 30) for _ in range(3))
+    v, u = (case.uniform(0.1, 2, 40, 30) for _ in range(2))
+    for amsgrad in (False, True):
+        _step(case, [[p], [m], [v], [u]], [g], amsgrad, **o, decoupled=False)
+
+
 def decay_that_is_as_large_as_the_parameter(case: Case) -> None:
     """Also twice as large with the sign changed: the factor is 0, or 2."""
     o = {"t": 2, "lr": 0.5, "beta1": 0.9, "beta2": 0.5, "eps": 0.1, "decoupled": True, "maximize": False}

@@ -82,3 +82,7 @@ def far_windows(case: FarCase) -> None:
         case.compare((end(y, o), end(places, o) - before), None, oracle.adaptive_max, end(x, i), small.out_size)
         dx = kernels.scatter(case.be, dy=dy, places=places, size=g.in_size)
         case.compare(end(dx, i), None, _grad, end(dy, o), end(x, i), small.out_size)
+
+
+def standard(case: Case) -> None:
+    _both_passes(case, case.normal(2, 4, 12, 12), (5, 5))

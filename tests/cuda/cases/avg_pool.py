@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from nnlab.geometry import pool_geometry
+from nnlab.geometry import PoolGeometry, pool_geometry
 from nnlab.ops._cuda import avg_pool as kernels
 from tests.cuda import drawn
 from tests.cuda.case import Case
@@ -20,24 +20,38 @@ def drawn_windows(case: Case) -> None:
     for number in range(24):
         include_pad, override = COUNTING[number % 4]
         g = drawn.pooling(case.random, 1 + number % 3, dilated=False)
-        o = {"geometry": g, "count_include_pad": include_pad, "divisor_override": override}
-        window = (g.kernel, g.stride, g.pad_low, include_pad, override)
-        x, dy = case.normal(*g.x_shape), case.normal(*g.y_shape)
-        y = kernels.forward(case.be, x=case.put(x), **o)
-        case.compare(y, prod(g.kernel), oracle.avg_pool, x, g.out_size, *window)
-        dx = kernels.backward(case.be, dy=case.put(dy), **o)
-        case.compare(dx, prod(g.kernel), oracle.avg_pool_grad, dy, g.in_size, *window)
+        _fixed(case, g, include_pad, override)
 
 
 def drawn_adaptive_sizes(case: Case) -> None:
     for number in range(12):
         dims = 1 + number % 3
         size, out = (tuple(case.random.integers(1, 8, dims).tolist()) for _ in range(2))
-        x, dy = case.normal(2, 2, *size), case.normal(2, 2, *out)
-        y = kernels.adaptive_forward(case.be, x=case.put(x), out=out)
-        case.compare(y, prod(size), oracle.adaptive_avg, x, out)
-        dx = kernels.adaptive_backward(case.be, dy=case.put(dy), size=size)
-        case.compare(dx, prod(out), oracle.adaptive_avg_grad, dy, size)
+        _adaptive(case, (2, 2, *size), out)
+
+
+def standard(case: Case) -> None:
+    _fixed(case, pool_geometry((2, 4, 12, 12), 3, 2, 1), True, None)
+    _adaptive(case, (2, 4, 12, 12), (5, 5))
+
+
+def _fixed(case: Case, g: PoolGeometry, include_pad: bool, override: int | None) -> None:
+    o = {"geometry": g, "count_include_pad": include_pad, "divisor_override": override}
+    window = (g.kernel, g.stride, g.pad_low, include_pad, override)
+    x, dy = case.normal(*g.x_shape), case.normal(*g.y_shape)
+    y = kernels.forward(case.be, x=case.put(x), **o)
+    case.compare(y, prod(g.kernel), oracle.avg_pool, x, g.out_size, *window)
+    dx = kernels.backward(case.be, dy=case.put(dy), **o)
+    case.compare(dx, prod(g.kernel), oracle.avg_pool_grad, dy, g.in_size, *window)
+
+
+def _adaptive(case: Case, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
+    size = shape[2:]
+    x, dy = case.normal(*shape), case.normal(*shape[:2], *out)
+    y = kernels.adaptive_forward(case.be, x=case.put(x), out=out)
+    case.compare(y, prod(size), oracle.adaptive_avg, x, out)
+    dx = kernels.adaptive_backward(case.be, dy=case.put(dy), size=size)
+    case.compare(dx, prod(out), oracle.adaptive_avg_grad, dy, size)
 
 
 def windows_far_wider_than_the_input(case: Case) -> None:

@@ -60,3 +60,10 @@ def bias_of_a_transposed_convolution(case: Case) -> None:
         y = kernels.input_grad(case.be, dy=case.put(x), w=case.put(w), b=case.put(b), geometry=g)
         terms = 6 // groups * 6 + 1
         case.compare(y, terms, transposed.forward, x, w, b, stride, (1, 1), extra, (1, 1), groups)
+
+
+def standard(case: Case) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "LEAST_SHARE", 100)
+        _all_passes(case, conv_geometry((2, 16, 8, 8), (32, 16, 3, 3), 1, 1), False)
+        _all_passes(case, conv_geometry((2, 16, 8, 8), (16, 1, 3, 3), 1, 1, groups=16), False)

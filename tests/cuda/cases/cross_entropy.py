@@ -45,29 +45,37 @@ def _reduced(x: Any, target: Any, weight: Any, smoothing: float, mean: bool) -> 
 
 
 def losses_and_gradients(case: Case) -> None:
-    wide = accumulator(case.dtype)
     for shape, (weighted, smoothing) in product(SHAPES, [(False, 0.0), (True, 0.0), (False, 1.0), (True, 0.3)]):
-        x = 3 * case.normal(*shape)
-        numbers = case.random.integers(0, shape[1], (shape[0], shape[2]))
-        numbers[0, 0] = 0  # at least one that is not ignored
-        weight = case.random.uniform(0.2, 2, shape[1]).astype(wide) if weighted else np.ones(shape[1], wide)
-        there = case.put(x)
-        target = kernels.prepare(
-            case.be, target=case.put(numbers), shape=shape, weight=case.put(weight) if weighted else None,
-            ignore_index=IGNORED, dtype=case.dtype, layer="cross_entropy",
-        )  # fmt: skip
-        known: tuple[Any, ...] = (x, numbers, weight)
-        loss, q = kernels.cross_entropy(case.be, x=there, target=target, smoothing=smoothing)
-        case.compare((loss, q), shape[1], _loss, *known, smoothing, scale=1)
-        case.compare(kernels.nll(case.be, x=there, target=target), 1, _nll, *known, scale=1)
-        for reduction in ("sum", "mean"):
-            result = kernels.reduce(case.be, loss=loss, total=target.total, reduction=reduction)
-            case.compare(result, loss.size * shape[1], _reduced, *known, smoothing, reduction == "mean", scale=1)
-        if shape[1] > 50:  # the loops take the square of that
-            continue
-        for g in (case.random.standard_normal(numbers.shape).astype(wide), np.asarray(1.5, wide)):
-            dx = kernels.backward(case.be, g=case.put(g), q=q, target=target, smoothing=smoothing)
-            case.compare(dx, shape[1], _grad, *known, smoothing, g, scale=1)
+        _losses_and_gradients(case, shape, weighted, smoothing)
+
+
+def standard(case: Case) -> None:
+    _losses_and_gradients(case, (64, 10, 1), True, 0.3)
+
+
+def _losses_and_gradients(case: Case, shape: tuple[int, ...], weighted: bool, smoothing: float) -> None:
+    wide = accumulator(case.dtype)
+    x = 3 * case.normal(*shape)
+    numbers = case.random.integers(0, shape[1], (shape[0], shape[2]))
+    numbers[0, 0] = 0  # at least one that is not ignored
+    weight = case.random.uniform(0.2, 2, shape[1]).astype(wide) if weighted else np.ones(shape[1], wide)
+    there = case.put(x)
+    target = kernels.prepare(
+        case.be, target=case.put(numbers), shape=shape, weight=case.put(weight) if weighted else None,
+        ignore_index=IGNORED, dtype=case.dtype, layer="cross_entropy",
+    )  # fmt: skip
+    known: tuple[Any, ...] = (x, numbers, weight)
+    loss, q = kernels.cross_entropy(case.be, x=there, target=target, smoothing=smoothing)
+    case.compare((loss, q), shape[1], _loss, *known, smoothing, scale=1)
+    case.compare(kernels.nll(case.be, x=there, target=target), 1, _nll, *known, scale=1)
+    for reduction in ("sum", "mean"):
+        result = kernels.reduce(case.be, loss=loss, total=target.total, reduction=reduction)
+        case.compare(result, loss.size * shape[1], _reduced, *known, smoothing, reduction == "mean", scale=1)
+    if shape[1] > 50:  # the loops take the square of that
+        return
+    for g in (case.random.standard_normal(numbers.shape).astype(wide), np.asarray(1.5, wide)):
+        dx = kernels.backward(case.be, g=case.put(g), q=q, target=target, smoothing=smoothing)
+        case.compare(dx, shape[1], _grad, *known, smoothing, g, scale=1)
 
 
 def sums(case: Case) -> None:

@@ -68,3 +68,7 @@ def far_elements(case: FarCase) -> None:
         grads = arrays.small(dx_gates, 3), arrays.small(dh_gates, 3), arrays.small(direct, 1)
         parts = [arrays.small(d, 1) for d in dh]
         case.compare(grads, 8, _backward, arrays.small(saved.gates, 4), arrays.small(h, 1), on, *parts)
+
+
+def standard(case: Case) -> None:
+    _both(case, 6, 64, False, 1)

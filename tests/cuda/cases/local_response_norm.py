@@ -24,13 +24,23 @@ def both_passes(case: Case) -> None:
     for shape in [*SHAPES, *SHAPES]:
         size = int(case.random.integers(1, 9))
         o = {"size": size, "alpha": case.random.uniform(0.1, 2), "beta": case.random.choice([0.75, 1.5])}
-        k = float(case.random.choice([1.0, 2.0]))
-        x, dy = case.normal(*shape), case.normal(*shape)
-        y, s = kernels.forward(case.be, x=case.put(x), k=k, **o)
-        case.compare(y, size + 2, _rows, oracle.local_response_norm, shape, x, k=k, **o)
-        case.compare(s, size + 2, _rows, oracle.local_response_scale, shape, x, k=k, size=size, alpha=o["alpha"])
-        dx = kernels.backward(case.be, dy=case.put(dy), x=case.put(x), s=s, **o)
-        case.compare(dx, 2 * size + 4, _rows, oracle.local_response_norm_grad, shape, x, dy, k=k, **o)
+        _both_passes(case, shape, float(case.random.choice([1.0, 2.0])), o)
+
+
+def standard(case: Case) -> None:
+    _both_passes(case, (2, 16, 6, 6), 2.0, {"size": 5, "alpha": 0.1, "beta": 0.75})
+    x = case.normal(2, 16, 36)
+    case.compare(kernels.channel_sum(case.be, x=case.put(x), below=2, above=2), 5, oracle.channel_sum, x, 2, 2)
+
+
+def _both_passes(case: Case, shape: tuple[int, ...], k: float, o: dict[str, Any]) -> None:
+    size = o["size"]
+    x, dy = case.normal(*shape), case.normal(*shape)
+    y, s = kernels.forward(case.be, x=case.put(x), k=k, **o)
+    case.compare(y, size + 2, _rows, oracle.local_response_norm, shape, x, k=k, **o)
+    case.compare(s, size + 2, _rows, oracle.local_response_scale, shape, x, k=k, size=size, alpha=o["alpha"])
+    dx = kernels.backward(case.be, dy=case.put(dy), x=case.put(x), s=s, **o)
+    case.compare(dx, 2 * size + 4, _rows, oracle.local_response_norm_grad, shape, x, dy, k=k, **o)
 
 
 def windows_wider_than_the_channels(case: Case) -> None:

@@ -74,3 +74,7 @@ def far_elements(case: FarCase) -> None:
         parts = [arrays.small(d, 1) for d in dh]
         grads = arrays.small(dgates, 4), arrays.small(dc, 1), arrays.small(passing, 1)
         case.compare(grads, 8, _backward, arrays.small(saved.gates, 4), *ends, on, *parts)
+
+
+def standard(case: Case) -> None:
+    _both(case, 6, 64, False, 1)

@@ -49,6 +49,13 @@ def drawn_windows(case: Case) -> None:
         _all_passes(case, _ties(case, *g.x_shape), g)
 
 
+def standard(case: Case) -> None:
+    for size, kernel, pad in ((12, 3, 1), (18, 17, 0)):
+        g = pool_geometry((2, 4, size, size), kernel, 2, pad)
+        _all_passes(case, _ties(case, *g.x_shape), g)
+    _unpool_and_take(case, (2, 4, 6, 6), (12, 12))
+
+
 def kernels_of_more_than_256_taps(case: Case) -> None:
     for kernel in ((16, 16), (17, 16)):
         x = np.zeros((1, 1, 18, 18))
@@ -86,12 +93,17 @@ def _centre(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def unpool_and_take(case: Case) -> None:
-    x, z = case.normal(2, 3, 4, 5), case.normal(2, 3, 7, 9)
-    places = np.stack([case.random.permutation(63)[:20] for _ in range(6)]).reshape(x.shape)
+    _unpool_and_take(case, (2, 3, 4, 5), (7, 9))
+
+
+def _unpool_and_take(case: Case, shape: tuple[int, ...], size: tuple[int, ...]) -> None:
+    planes = shape[:2]
+    x, z = case.normal(*shape), case.normal(*planes, *size)
+    chosen = [case.random.permutation(prod(size))[: prod(shape[2:])] for _ in range(prod(planes))]
+    places = np.stack(chosen).reshape(x.shape)
     there = case.put(places)
-    case.compare(
-        kernels.unpool(case.be, x=case.put(x), places=there, size=(7, 9)), None, oracle.scatter, x, places, (7, 9)
-    )
+    y = kernels.unpool(case.be, x=case.put(x), places=there, size=size)
+    case.compare(y, None, oracle.scatter, x, places, size)
     case.compare(kernels.take(case.be, x=case.put(z), places=there), None, oracle.take, z, places)
 
 

@@ -72,3 +72,7 @@ def far_elements(case: FarCase) -> None:
         found = tuple(arrays.small(array, 1) for array in kernels.backward(case.be, dh_next=dh, saved=saved))
         parts = [arrays.small(d, 1) for d in dh]
         case.compare(found, 4, _backward, arrays.small(h_next, 1), on, "tanh", *parts)
+
+
+def standard(case: Case) -> None:
+    _both(case, 6, 64, False, 1, "tanh")

@@ -64,6 +64,18 @@ def without_decay_infinity_stays(case: Case) -> None:
     case.compare((param,), None, _oracle, p, g, None, weight_decay=0.0, **o)
 
 
+def standard(case: Case) -> None:
+    o = {"first": False, "lr": 0.5, "dampening": 0.1, "nesterov": True, "maximize": False, "weight_decay": 0.1}
+    for momentum in (0.0, 0.9):
+        p, g, v = (case.normal(40, 30) for _ in range(3))
+        param, buffer = case.put(p), case.put(v)
+        kernels.step(
+            case.be, params=[param], grads=[case.put(g)], buffers=[buffer] if momentum else None, momentum=momentum, **o
+        )
+        found = (param, buffer) if momentum else (param,)
+        case.compare(found, 4, _oracle, p, g, v if momentum else None, scale=1, momentum=momentum, **o)
+
+
 def far_elements(case: FarCase) -> None:
     o = {"lr": 0.5, "dampening": 0.25, "weight_decay": 0.1, "first": False, "nesterov": False, "maximize": False}
     for momentum in (0.0, 0.5):
