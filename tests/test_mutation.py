@@ -116,6 +116,16 @@ def test_what_does_not_compile_is_not_counted(
     assert "not counted: 1 that do not compile, 1 that compile to the same code" in capsys.readouterr().out
 
 
+def test_a_sample_stays_when_other_lines_change() -> None:
+    samples = []
+    for text in (TEXT, TEXT.replace("acc_t part[256];", "acc_t part[512];")):
+        made = mutants("sums.cu", text)
+        ordered = [mutant for mutant in command.drawn(made, len(made), 1) if "part[" not in mutant.old_line]
+        samples.append([(mutant.old_line, mutant.new_line) for mutant in ordered])
+    assert samples[0] == samples[1]
+    assert command.drawn(made, 9, 1) != command.drawn(made, 9, 2)
+
+
 @pytest.fixture
 def shared_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("NNLAB_CACHE_DIR", str(tmp_path))
