@@ -134,7 +134,8 @@ def shared_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 
 def test_verdicts(shared_cache: Path) -> None:
-    """A wrong value, a write past the end, an endless loop, a compiler's error, and code that comes out the same."""
+    """A wrong value, a write past the end, an endless loop, a compiler's error, code that comes out the same, another
+    parameter, and a read past the end that changes nothing."""
     emulator.backend()
     from tools.mutation import runner
 
@@ -147,6 +148,7 @@ def test_verdicts(shared_cache: Path) -> None:
         ("? dy[i]", "? dw[i]", "does not compile"),
         ("to_acc(y[i]) != 0", "(to_acc(y[i])) != 0", "same machine code"),
         ("index_t n) {\n", "int n) {\n", "launch gate"),
+        ("? dy[i]", "? (to_acc(y[n]) > 1 ? dy[0] : dy[i])", "checker"),  # beyond y is NaN
     ]
     made = []
     for old, new, _ in wanted:
