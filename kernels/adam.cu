@@ -47,10 +47,10 @@ __device__ __forceinline__ acc_t step_down(const Moved& moved, acc_t v, const Ra
 }
 
 extern "C" __global__ void adam_step(
-    const Tensors params,       // [count][sizes]
-    const ConstTensors grads,   // [count][sizes]
-    const Tensors exp_avgs,     // [count][sizes]
-    const Tensors exp_avg_sqs,  // [count][sizes]
+    const Tensors params,       // [count, sizes]
+    const ConstTensors grads,   // [count, sizes]
+    const Tensors exp_avgs,     // [count, sizes]
+    const Tensors exp_avg_sqs,  // [count, sizes]
     const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part, RATES_PARAMETERS) {
   const Rates r = RATES;
   for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
@@ -69,11 +69,11 @@ extern "C" __global__ void adam_step(
 }
 
 extern "C" __global__ void adam_amsgrad_step(
-    const Tensors params,           // [count][sizes]
-    const ConstTensors grads,       // [count][sizes]
-    const Tensors exp_avgs,         // [count][sizes]
-    const Tensors exp_avg_sqs,      // [count][sizes]
-    const Tensors max_exp_avg_sqs,  // [count][sizes]
+    const Tensors params,           // [count, sizes]
+    const ConstTensors grads,       // [count, sizes]
+    const Tensors exp_avgs,         // [count, sizes]
+    const Tensors exp_avg_sqs,      // [count, sizes]
+    const Tensors max_exp_avg_sqs,  // [count, sizes]
     const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part, RATES_PARAMETERS) {
   const Rates r = RATES;
   for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {

@@ -55,15 +55,17 @@ extern "C" __global__ void gru_cell_forward(
 }
 
 extern "C" __global__ void gru_cell_backward(
-    ARRIVING_PARAMETERS,                 // [batch, hidden] each
+    const scalar_t* __restrict__ dh_0,   // [batch, hidden]
+    const scalar_t* __restrict__ dh_1,   // [batch, hidden]
+    const scalar_t* __restrict__ dh_2,   // [batch, hidden]
     const scalar_t* __restrict__ gates,  // [batch, 4, hidden]
     const scalar_t* __restrict__ h,      // [batch, hidden]
     const bool* __restrict__ active,     // [batch]
     scalar_t* __restrict__ dx_gates,     // [batch, 3, hidden]
     scalar_t* __restrict__ dh_gates,     // [batch, 3, hidden]
     scalar_t* __restrict__ dh,           // [batch, hidden]
-    index_t n, index_t hidden, int masked) {
-  const Arriving arriving = ARRIVING;
+    int count, index_t n, index_t hidden, int masked) {
+  const Arriving arriving = {dh_0, dh_1, dh_2, count};
   for (index_t e = first_index(); e < n; e += index_stride()) {
     const index_t row = e / hidden, out = e + 2 * row * hidden, in = out + row * hidden;
     const bool frozen = masked && !active[row];

@@ -14,7 +14,7 @@
 // A thread makes one unit of one row; neighbouring threads make neighbouring units, so all accesses are coalesced. Half
 // types are computed in float32 and rounded once; exp and tanh are CUDA's accurate ones.
 //
-// Memory, in arrays of batch x hidden: forward reads 9, writes 6; backward reads 7 to 10, writes 5 (the biases stay in the
+// Memory, in arrays of batch x hidden: forward reads 9, writes 6; backward reads 8 to 10, writes 5 (the biases stay in the
 // cache).
 // Operations: four exponentials or hyperbolic tangents, one more tanh, and about 25 others a unit; memory-bound.
 // Sources: Hochreiter, Schmidhuber, "Long short-term memory", Neural Computation 9, 1997; Gers, Schmidhuber, Cummins,
@@ -57,7 +57,9 @@ extern "C" __global__ void lstm_cell_forward(
 }
 
 extern "C" __global__ void lstm_cell_backward(
-    ARRIVING_PARAMETERS,                   // [batch, hidden] each
+    const scalar_t* __restrict__ dh_0,     // [batch, hidden]
+    const scalar_t* __restrict__ dh_1,     // [batch, hidden]
+    const scalar_t* __restrict__ dh_2,     // [batch, hidden]
     const scalar_t* __restrict__ dc_next,  // [batch, hidden]
     const scalar_t* __restrict__ gates,    // [batch, 4, hidden]
     const scalar_t* __restrict__ c,        // [batch, hidden]
@@ -66,8 +68,8 @@ extern "C" __global__ void lstm_cell_backward(
     scalar_t* __restrict__ dgates,         // [batch, 4, hidden]
     scalar_t* __restrict__ dc,             // [batch, hidden]
     scalar_t* __restrict__ dh,             // [batch, hidden]
-    index_t n, index_t hidden, int masked) {
-  const Arriving arriving = ARRIVING;
+    int count, index_t n, index_t hidden, int masked) {
+  const Arriving arriving = {dh_0, dh_1, dh_2, count};
   for (index_t e = first_index(); e < n; e += index_stride()) {
     const index_t row = e / hidden, at = e + 3 * row * hidden;
     const bool frozen = masked && !active[row];

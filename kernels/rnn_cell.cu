@@ -41,13 +41,15 @@ extern "C" __global__ void rnn_cell_forward(
 }
 
 extern "C" __global__ void rnn_cell_backward(
-    ARRIVING_PARAMETERS,                  // [batch, hidden] each
+    const scalar_t* __restrict__ dh_0,    // [batch, hidden]
+    const scalar_t* __restrict__ dh_1,    // [batch, hidden]
+    const scalar_t* __restrict__ dh_2,    // [batch, hidden]
     const scalar_t* __restrict__ h_next,  // [batch, hidden]
     const bool* __restrict__ active,      // [batch]
     scalar_t* __restrict__ dgates,        // [batch, hidden]
     scalar_t* __restrict__ dh,            // [batch, hidden]
-    index_t n, index_t hidden, int masked, int relu) {
-  const Arriving arriving = ARRIVING;
+    int count, index_t n, index_t hidden, int masked, int relu) {
+  const Arriving arriving = {dh_0, dh_1, dh_2, count};
   for (index_t e = first_index(); e < n; e += index_stride()) {
     const bool frozen = masked && !active[e / hidden];
     const acc_t passed = arriving(e), y = to_acc(h_next[e]), zero = 0;

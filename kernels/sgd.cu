@@ -22,8 +22,8 @@ __device__ __forceinline__ acc_t direction(acc_t p, acc_t g, acc_t weight_decay,
 }
 
 extern "C" __global__ void sgd_step(
-    const Tensors params,      // [count][sizes]
-    const ConstTensors grads,  // [count][sizes]
+    const Tensors params,      // [count, sizes]
+    const ConstTensors grads,  // [count, sizes]
     const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part, acc_t lr, acc_t weight_decay,
     int maximize) {
   for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
@@ -38,9 +38,9 @@ extern "C" __global__ void sgd_step(
 }
 
 extern "C" __global__ void sgd_momentum_step(
-    const Tensors params,      // [count][sizes]
-    const ConstTensors grads,  // [count][sizes]
-    const Tensors buffers,     // [count][sizes]
+    const Tensors params,      // [count, sizes]
+    const ConstTensors grads,  // [count, sizes]
+    const Tensors buffers,     // [count, sizes]
     const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part, acc_t lr, acc_t momentum,
     acc_t keep, acc_t weight_decay, int first, int nesterov, int maximize) {
   for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {

@@ -142,7 +142,7 @@ def test_verdicts(shared_cache: Path) -> None:
     for old, new, _ in wanted:
         start = text.rindex(old)
         made.append(Mutant("relu.cu", "by hand", start, start + len(old), new, 1, old, new))
-    found = dict(runner.Workers(2).run(made))
+    found = dict(runner.Workers(2, shared_cache).run(made))
     assert [found[mutant] for mutant in made] == [verdict for _, _, verdict in wanted]
 
 

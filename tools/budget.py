@@ -5,8 +5,8 @@
     make kernels ARGS='--update --reason "two rows a thread"'   raise figures too; the reason is kept beside them
 
 The budget holds the registers a thread and the bytes of static shared memory a block, one architecture a generation.
-It was made with one version of NVRTC; with another, spills alone are checked. Further architectures of a generation get
-the builds with 64-bit indices, which take the most. No GPU is needed.
+It was made with one version of NVRTC; with another, spills alone are checked. For further architectures of a generation
+one build of each kernel is compiled, with 64-bit indices, which take the most. No GPU is needed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,16 @@ def architectures() -> list[str]:
 
 
 def builds(archs: list[str]) -> dict[Build, list[str]]:
-    """What has to be compiled, and for which kernels."""
+    """What has to be compiled, and for which kernels. Macros that a kernel has not keep their default."""
     found: dict[Build, list[str]] = {}
-    for kernel in kernels():
-        for dtype, bits, own, arch in product(kernel.dtypes, INDEX_BITS, own_macros(kernel), archs):
-            if arch in GENERATIONS or bits == 64:
-                build = (kernel.unit, arch, dtype, bits, tuple(own.items()))
-                found.setdefault(build, []).append(kernel.name)
+    for unit, group in groupby(kernels(), key=lambda kernel: kernel.unit):
+        members = list(group)
+        defaults = {name: values[0] for kernel in members for name, values in kernel.variants.items()}
+        for kernel in members:
+            for dtype, bits, own, arch in product(kernel.dtypes, INDEX_BITS, own_macros(kernel), archs):
+                macros = defaults | own
+                if arch in GENERATIONS or (dtype, bits, macros) == (kernel.dtypes[0], 64, defaults):
+                    found.setdefault((unit, arch, dtype, bits, tuple(macros.items())), []).append(kernel.name)
     return found
 
 
@@ -93,13 +96,15 @@ def usage(build: Build) -> dict[str, Usage] | str:
 def measure(archs: list[str]) -> tuple[Found, list[str]]:
     """Compile everything, in as many processes as there are cores: what was found, and complaints."""
     wanted, found, wrong = builds(archs), {}, []
+    described = {kernel.name: kernel for kernel in kernels()}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for (build, names), result in zip(wanted.items(), pool.map(usage, wanted, chunksize=4), strict=True):
             if isinstance(result, str):
                 wrong.append(result)
                 continue
             for name in names:
-                found[str(Variant(name, build[2], build[3], build[4])), build[1]] = result[name]
+                own = tuple((macro, value) for macro, value in build[4] if macro in described[name].variants)
+                found[str(Variant(name, build[2], build[3], own)), build[1]] = result[name]
     return found, wrong
 
 

@@ -13,7 +13,10 @@ from nnlab.cuda.launch import Kernel
 from nnlab.ops import CUDA_KERNELS, _cuda
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "kernels.md"
-_POINTER = re.compile(r"^\s*(?:const )?\w+\* __restrict__ (\w+),\s*// (\[[^\]]*\])", re.MULTILINE)
+# A pointer, or a table of pointers (kernels/include/tensors.cuh).
+_POINTER = re.compile(
+    r"^\s*(?:const )?(?:\w+\* __restrict__|Tensors|ConstTensors) (\w+),\s*// (\[[^\]]*\])", re.MULTILINE
+)
 
 HEAD = """\
 # What runs where
@@ -46,9 +49,9 @@ def table() -> str:
 
 def _row(kernel: Kernel, shapes: dict[str, str]) -> str:
     arrays = [
-        f"`{name}` {kind.removesuffix('*')} {shapes.get(name, '')}".rstrip()
+        f"`{name}` {kind.partition('*')[0]} {shapes.get(name, '')}".rstrip()
         for name, kind in kernel.parameters.items()
-        if kind.endswith("*")
+        if "*" in kind
     ]
     macros = ", ".join(f"{name} {'/'.join(map(str, values))}" for name, values in kernel.variants.items())
     return f"| `{kernel.name}` | {', '.join(kernel.dtypes)} | {', '.join(arrays)} | {macros or '-'} |"

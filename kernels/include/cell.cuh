@@ -15,10 +15,6 @@ __device__ __forceinline__ acc_t tanh_slope(acc_t y) { return (1 - y) * (1 + y);
 
 // The gradient at a new state comes in up to three arrays (from the output, through the product of the next step, and past
 // it); those beyond `count` are not read.
-#define ARRIVING_PARAMETERS                                                                       \
-  const scalar_t *__restrict__ dh_0, const scalar_t *__restrict__ dh_1, const scalar_t *__restrict__ dh_2, int count
-#define ARRIVING {dh_0, dh_1, dh_2, count}
-
 struct Arriving {
   const scalar_t *first, *second, *third;
   int count;

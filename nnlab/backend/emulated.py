@@ -256,15 +256,8 @@ def _entry(library: Path, name: str, count: int) -> tuple[Any, list[tuple[str, i
         raise ArgumentError(f"[{name}] takes {parameters} arguments, got {count}")
     u64 = ctypes.c_uint64
     numbers = [u64, ctypes.c_int, u64]
-    entry.argtypes = [
-        *[ctypes.c_void_p] * 2,
-        *numbers,
-        ctypes.c_void_p,
-        ctypes.c_char_p,
-        u64,
-        ctypes.c_uint,
-        ctypes.c_int,
-    ]
+    buffers = [ctypes.c_void_p, ctypes.c_char_p, u64]
+    entry.argtypes = [*[ctypes.c_void_p] * 2, *numbers, *buffers, ctypes.c_uint, ctypes.c_int]
     entry.restype = ctypes.c_int
     return entry, [(chr(kind), size) for kind, size in zip(types[::2], types[1::2])], checked.is_checked(loaded)
 

@@ -5,6 +5,7 @@ Imports nothing but nnlab, NumPy and pytest: the same cases run on a bare GPU ma
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import zlib
 from collections.abc import Callable, Mapping
@@ -27,6 +28,9 @@ from tests.ops.common import rng, scattered
 # Orders of threads and blocks. Under the seeds the gate also makes small grids, so that threads take several elements.
 ORDERS: tuple[str | int, ...] = ("ascending", "descending", 1, 2)
 SMALL = {"MAX_BLOCKS": 2, "BLOCK": 32}
+
+# What NumPy can hold here: bfloat16 needs the package ml_dtypes.
+DTYPES = [name for name in launch.FLOATS if name != "bfloat16" or importlib.util.find_spec("ml_dtypes") is not None]
 
 
 class ScheduleError(AssertionError):
@@ -126,7 +130,8 @@ def cases(op: str) -> dict[str, Function]:
 
 
 def dtypes(op: str) -> list[str]:
-    return [name for name in launch.FLOATS if any(name in kernel.dtypes for kernel in _cuda.kernels(op))]
+    """The dtypes that an operation's kernels have."""
+    return [name for name in DTYPES if any(name in kernel.dtypes for kernel in _cuda.kernels(op))]
 
 
 def macro_choices(op: str) -> list[dict[str, int]]:

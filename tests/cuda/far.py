@@ -45,8 +45,8 @@ class _Module:
     def zeros(shape: Any, dtype: Any = float) -> np.ndarray:
         shape = shape if isinstance(shape, tuple) else (shape,)
         size = prod(shape) * np.dtype(dtype).itemsize
-        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
-        return np.frombuffer(memory, dtype).reshape(shape)
+        memory = mmap.mmap(-1, max(size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        return np.frombuffer(memory, dtype, prod(shape)).reshape(shape)
 
     empty = zeros
 
@@ -59,15 +59,13 @@ class FarBackend(emulated.EmulatedBackend):
         self.xp = _Module()
         self.element: int | None = None
 
-    def run_kernel(
-        self, library: Path, name: str, grid: Any, block: Any, arguments: Sequence[Any], shared: int = 0
-    ) -> None:
+    def run_kernel(self, library: Path, name: str, grid: Any, block: Any, arguments: Sequence[Any], *rest: Any) -> None:
         loaded = ctypes.CDLL(str(library))
         sizes = (*grid, 1, 1)[:3]
         place = [n - 1 for n in sizes] if self.element is None else [self.element // block[0], 0, 0]
         for symbol, values in (("far_grid", sizes), ("far_block", place)):
             (ctypes.c_uint32 * 3).in_dll(loaded, symbol)[:] = values
-        super().run_kernel(library, name, (1,), block, arguments, shared)
+        super().run_kernel(library, name, (1,), block, arguments, *rest)
 
 
 class _InPlace:
@@ -76,8 +74,14 @@ class _InPlace:
     def __init__(self, *arrays: Any) -> None:
         pass
 
-    def address(self, array: np.ndarray) -> int:
-        return array.ctypes.data
+    def __enter__(self) -> _InPlace:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+    def address(self, array: np.ndarray | None) -> int:
+        return 0 if array is None else int(array.ctypes.data)
 
     def check(self, *arguments: Any) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,9 +27,9 @@ class StandIn(StrictBackend):
 
     arch = "host"
 
-    def run_kernel(self, library: Path, name: str, grid: Any, block: Any, arguments: Any, shared: int = 0) -> None:
+    def run_kernel(self, library: Path, name: str, grid: Any, block: Any, arguments: Any, *options: Any) -> None:
         unwrapped = [a._a if isinstance(a, StrictArray) else a for a in arguments]
-        EMULATED.run_kernel(library, name, grid, block, unwrapped, shared)
+        EMULATED.run_kernel(library, name, grid, block, unwrapped, *options)
 
 
 @pytest.fixture
@@ -53,6 +54,33 @@ def test_layers(layer: tuple[Any, ...]) -> None:
 def test_networks() -> None:
     operations.test_training_follows_the_cpu()
     assert abs(operations._alexnet(1)[0] - np.log(10)) < 0.05
+
+
+def test_a_bare_machine_has_what_the_gpus_tests_import(root: Path) -> None:
+    """Everything but NumPy, pytest and CuPy is taken away."""
+    names = [
+        "hypothesis",
+        "ml_dtypes",
+        "safetensors",
+        "rich",
+        "typer",
+        "sklearn",
+        "tensorboardX",
+        "matplotlib",
+        "PIL",
+        "torch",
+        "xdist",
+        "execnet",
+    ]
+    take_away = f"import sys; sys.modules.update(dict.fromkeys({names}))"
+    collect = "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    files = sorted(map(str, (root / "tests" / "cuda").glob("test_gpu*.py")))
+    options = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest"]
+    command = [sys.executable, "-c", f"{take_away}; {collect}", *options, *files]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PATH": "/nowhere"}
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout
+    assert "test_gpu_cases.py" in done.stdout
 
 
 def test_without_a_gpu_the_command_fails_and_says_why(tmp_path: Path, root: Path) -> None:

@@ -22,10 +22,6 @@ def test_case(op: str, name: str) -> None:
     far.run(op, name)
 
 
-def test_every_operation_has_a_far_case() -> None:
-    assert {op for op, _ in CASES} == CUDA_KERNELS
-
-
 def test_a_narrow_index_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     old, new = "(index_t)blockIdx.x * (index_t)blockDim.x", "blockIdx.x * blockDim.x"
     common.break_sources(monkeypatch, tmp_path, "include/indexing.cuh", old, new)

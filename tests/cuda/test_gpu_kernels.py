@@ -12,11 +12,10 @@ from nnlab import nn
 from nnlab.backend import get_backend
 from nnlab.geometry import pool_geometry
 from nnlab.ops import avg_pool, local_response_norm, max_pool, relu
-from tests.cuda.case import near
+from tests.cuda.case import DTYPES, near
 from tests.ops.common import CPU, rng
 
 pytestmark = pytest.mark.gpu
-DTYPES = ["float32", "float64", "float16"]
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ LAYERS: list[tuple[str, Callable[..., Any], tuple[int, ...], tuple[int, ...]]] =
     ("adaptive_max_pool2d", lambda x, w: F.adaptive_max_pool2d(x, (4, 3)) * w, (2, 3, 9, 7), (4, 3)),
     ("linear", lambda x, w: F.linear(x, w), (7, 33), (65, 33)),
     ("batch_norm", lambda x, w: F.batch_norm(x, None, None, weight=w, training=True), (5, 3, 7, 9), (3,)),
+    ("bias_relu", lambda x, w: F.bias_relu(x, w), (3, 5, 9, 7), (5,)),
     ("softmax", lambda x, w: F.softmax(x, dim=1) * w, (7, 33), (33,)),
     ("log_softmax", lambda x, w: F.log_softmax(x, dim=1) * w, (7, 33), (33,)),
     ("cross_entropy", lambda x, w: F.cross_entropy(x * w, x.argmax(1), label_smoothing=0.1), (9, 33), (33,)),

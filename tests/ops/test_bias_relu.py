@@ -6,10 +6,12 @@ import pytest
 import nnlab
 from nnlab.errors import DtypeError, ShapeError
 from nnlab.nn.functional import bias_relu
+from nnlab.ops._numpy import bias_relu as arrays
 from nnlab.testing import gradcheck, gradgradcheck, spaced
 from tests import emulator
-from tests.ops.common import pytorch, rng, scattered
+from tests.ops.common import CPU, pytorch, rng, scattered
 from tests.oracles import activation as oracle
+from tests.strict_device import StrictBackend
 
 SHAPES = [(4, 3), (2, 3, 5), (2, 3, 4, 5), (2, 1, 2, 3, 2), (0, 3)]
 
@@ -70,6 +72,19 @@ def test_one_gradient_alone(wanted):
             assert x.grad.tolist() == [[1, 0], [1, 1]]
         else:
             assert b.grad.tolist() == [2, 1]
+
+
+def test_array_code_of_a_gpu():
+    """On arrays as strict as CuPy's: the CPU's bits."""
+    be = StrictBackend()
+    x, dy = (rng(82, k).standard_normal((2, 3, 4)).astype(np.float32) for k in range(2))
+    b = rng(83).standard_normal(3).astype(np.float32)
+    y = arrays.forward(be, x=be.asarray(x), b=be.asarray(b))
+    wanted = arrays.forward(CPU, x=x, b=b)
+    np.testing.assert_array_equal(be.to_numpy(y), wanted, strict=True)
+    found = arrays.backward(be, dy=be.asarray(dy), y=y)
+    for mine, host in zip(found, arrays.backward(CPU, dy=dy, y=wanted)):
+        np.testing.assert_array_equal(be.to_numpy(mine), host, strict=True)
 
 
 def test_closed_units_stop_infinite_gradients():

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from pathlib import Path
 
 from tools.mutation import survivors
 from tools.mutation.operators import Mutant, mutants
@@ -43,7 +44,7 @@ def main() -> int:
             return 0
         start = time.monotonic()
         results: list[tuple[Mutant, str]] = []
-        for result in runner.Workers(arguments.workers).run(chosen):
+        for result in runner.Workers(arguments.workers, Path(cache)).run(chosen):
             results.append(result)
             if result[1] == runner.SURVIVED or arguments.verbose:
                 print(f"[{len(results)}/{len(chosen)}] {result[1]}: {_described(result[0])}", flush=True)
@@ -87,6 +88,7 @@ def report(results: list[tuple[Mutant, str]], whole: bool) -> int:
         print(f"{file:32}{killed:8}{killed + found[SURVIVED]:6}{rate:9.2%}   {by}")
     print(f"not counted: {total[NOT_COMPILED]} that do not compile, {total[SAME_CODE]} that compile to the same code")
     alive = [mutant for mutant, verdict in results if verdict == SURVIVED]
+    same = [mutant for mutant, verdict in results if verdict == SAME_CODE]  # perhaps not with another compiler
     unexplained = [mutant for mutant in alive if not any(entry.covers(mutant) for entry in explained)]
     print(f"survivors: {len(alive)}, of which {len(alive) - len(unexplained)} are explained in survivors.toml")
     for mutant in unexplained:
@@ -94,7 +96,7 @@ def report(results: list[tuple[Mutant, str]], whole: bool) -> int:
     if whole:
         for entry in explained:
             for change in entry.changes:
-                if not any(entry.covers(mutant) and mutant.new_line == change for mutant in alive):
+                if not any(entry.covers(mutant) and mutant.new_line == change for mutant in alive + same):
                     print(f"  needs no explanation any more: {entry.file} {entry.operator}: {change}")
         if rate < WANTED:
             print(f"fewer than {WANTED:.0%} were killed")

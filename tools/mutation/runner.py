@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 from nnlab.backend.emulated import KernelError
 from nnlab.cuda import host, launch, sources
 from nnlab.cuda.compiler import CompileError
+from nnlab.cuda.variants import own_macros
 from nnlab.errors import NNLabError
 from nnlab.ops import CUDA_KERNELS, _cuda
 from tests import emulator
@@ -26,7 +28,8 @@ from tests.cuda import case, far
 from tools.mutation.operators import Mutant
 
 KERNELS = sources.folder()
-SECONDS = 3  # of processor time that one run of a case may take
+SECONDS = 3  # of processor time that a case may take beyond five times the usual
+_usual: dict[tuple[str, str], float] = {}
 NOT_COMPILED, SAME_CODE, SURVIVED = "does not compile", "same machine code", "survived"
 # The order in which builds are tried: all three types and both index widths, the quickest to fail first.
 BUILDS = [("float32", 64), ("float16", 32), ("float64", 64), ("float32", 32), ("float16", 64), ("float64", 32)]
@@ -42,10 +45,14 @@ class Step:
     macros: dict[str, int]
 
     def builds(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The kernel files and the macros that they are compiled with."""
-        for kernel in _cuda.kernels(self.op):
-            own = {name: self.macros.get(name, values[0]) for name, values in kernel.variants.items()}
-            yield kernel.unit, launch.dtype_macros(self.dtype, self.bits) | own
+        """The kernel files and the macros that they are compiled with: those of this step, then the others."""
+        seen: set[tuple[str, str]] = set()
+        every = [(kernel, own) for kernel in _cuda.kernels(self.op) for own in own_macros(kernel)]
+        for kernel, own in sorted(every, key=lambda one: not one[1].items() <= self.macros.items()):
+            macros = launch.dtype_macros(self.dtype, self.bits) | own
+            if (kernel.unit, str(macros)) not in seen:
+                seen.add((kernel.unit, str(macros)))
+                yield kernel.unit, macros
 
 
 def steps(file: str) -> list[Step]:
@@ -71,28 +78,42 @@ def cost(op: str) -> int:
 
 
 def run_step(step: Step) -> None:
-    be = emulator.backend()
+    """Compare all cases; one that takes far longer than usual ends the process."""
+    be, wide = emulator.backend(), (step.dtype, step.bits) == (far.DTYPE, 64)
     for name in case.cases(step.op):
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        _limit(step.op, name)
         case.run(be, step.op, name, step.dtype, step.bits, step.macros)
-    if (step.dtype, step.bits) == (far.DTYPE, 64):
-        for name in far.cases(step.op):
-            signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            far.run(step.op, name)
+    for name in far.cases(step.op) if wide else ():
+        _limit(step.op, name)
+        far.run(step.op, name)
 
 
-def compile_all(file: str) -> dict[tuple[str, str], bytes]:
-    """The machine code of every unchanged build that a file is part of."""
-    return {key(unit, macros): host.compile_unit(unit, macros=macros).read_bytes() for step in steps(file)
-            for unit, macros in step.builds()}  # fmt: skip
+def _limit(op: str, name: str) -> None:
+    signal.setitimer(signal.ITIMER_PROF, SECONDS + 5 * _usual.get((op, name), 0))
 
 
-def key(unit: str, macros: dict[str, Any]) -> tuple[str, str]:
-    return unit, repr(sorted(macros.items()))
+def try_unchanged(op: str) -> None:
+    """The cases must pass on the unchanged files; how long each takes is kept."""
+    be, dtype = emulator.backend(), case.dtypes(op)[0]
+    for name in case.cases(op):
+        start = time.process_time()
+        case.run(be, op, name, dtype, 64, case.macro_choices(op)[0])
+        _usual[op, name] = time.process_time() - start
 
 
-def verdict(mutant: Mutant, original: dict[tuple[str, str], bytes], work: Path) -> str:
-    """Run the cases on a mutant until one fails; by what it was noticed, or one of the constants above."""
+def compiled(unit: str, macros: dict[str, Any], root: Path, cache: Path) -> Path:
+    """The library of a build of the sources in a folder; what is compiled stays in another folder."""
+    os.environ["NNLAB_CACHE_DIR"] = str(cache)
+    return host.compile_unit(unit, macros=macros, root=root)
+
+
+def verdict(mutant: Mutant, originals: Path, work: Path) -> str:
+    """Run the cases on a mutant until one fails; by what it was noticed, or one of the constants above.
+
+    Args:
+        originals: cache of the unchanged builds, for all mutants.
+        work: folder of this mutant's own.
+    """
     root = Path(shutil.copytree(KERNELS, work / "kernels"))
     (root / mutant.file).write_text(mutant.apply((root / mutant.file).read_text()))
     sources.folder = lambda: root  # type: ignore[assignment]
@@ -100,9 +121,12 @@ def verdict(mutant: Mutant, original: dict[tuple[str, str], bytes], work: Path) 
     changed = False
     try:
         for step in steps(mutant.file):
-            built = {key(*build): host.compile_unit(build[0], macros=build[1]) for build in step.builds()}
-            if any(path.read_bytes() != original[name] for name, path in built.items()):
+            if any(
+                compiled(*build, root, work).read_bytes() != compiled(*build, KERNELS, originals).read_bytes()
+                for build in step.builds()
+            ):
                 changed = True
+                os.environ["NNLAB_CACHE_DIR"] = str(work)
                 run_step(step)
     except CompileError:
         return NOT_COMPILED
@@ -120,20 +144,15 @@ def verdict(mutant: Mutant, original: dict[tuple[str, str], bytes], work: Path) 
 class Workers:
     """Children, one a mutant, at most ``count`` at a time."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._originals: dict[str, dict[tuple[str, str], bytes]] = {}
+    def __init__(self, count: int, cache: Path) -> None:
+        self.count, self.cache = count, cache
         self._running: dict[int, tuple[Mutant, int, Path]] = {}
 
     def run(self, mutants: list[Mutant]) -> Iterator[tuple[Mutant, str]]:
         """Each mutant with its verdict, as they come. The cases must pass on the unchanged files, or none is run."""
         files = {mutant.file for mutant in mutants}
-        for file in files:
-            self._originals[file] = compile_all(file)
-        for op in {step.op for file in files for step in steps(file)}:
-            step = next(step for step in steps(f"{op}.cu") if step.dtype == "float32")
-            run_step(step)
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        for op in sorted({step.op for file in files for step in steps(file)}):
+            try_unchanged(op)
         for mutant in mutants:
             if len(self._running) == self.count:
                 yield self._wait()
@@ -157,9 +176,8 @@ class Workers:
             signal.signal(signal.SIGPROF, signal.SIG_DFL)
             runtime = host.runtime()  # the same file for all: its path is part of what is compiled
             host.runtime = lambda: runtime
-            os.environ["NNLAB_CACHE_DIR"] = str(work / "cache")
             try:
-                answer = verdict(mutant, self._originals[mutant.file], work)
+                answer = verdict(mutant, self.cache, work)
             except Exception as error:
                 answer = f"error ({type(error).__name__})"
             os.write(writer, answer.encode())

@@ -6,12 +6,12 @@ from typing import Any
 
 from nnlab.backend import Backend
 
-ARRIVING = {**dict.fromkeys(("dh_0", "dh_1", "dh_2"), "scalar*"), "count": "int32"}
+ARRIVING = dict.fromkeys(("dh_0", "dh_1", "dh_2"), "scalar*")
 SIZES = {"n": "index", "hidden": "index", "masked": "int32"}
 
 
 def arriving(be: Backend, parts: list[Any]) -> dict[str, Any]:
-    """Values of ``ARRIVING``; an array stands in for those that are missing, and is not read there."""
+    """Values of ``ARRIVING`` and ``count``; an array stands in for those that are missing, and is not read there."""
     arrays = [be.xp.asarray(part, order="C") for part in parts]
     padded = arrays + arrays[:1] * (3 - len(arrays))
     return {**{f"dh_{k}": array for k, array in enumerate(padded)}, "count": len(arrays)}

@@ -24,8 +24,9 @@ THREADS, SUM_THREADS, SUM_CHANNELS, TILE_BYTES = (
     25600,
 )  # as in kernels/include/tile.cuh and kernels/conv.cu
 
-# A part of a weight or bias gradient adds up so many terms, fewer if there would not be so many blocks else.
-LARGEST_SHARE, LEAST_SHARE, BLOCKS = 8192, 512, 1024
+# A part of a weight or bias gradient adds up so many terms, fewer if there would not be so many blocks else, but at
+# least 64 slices of a tile, or 32 terms a thread.
+LARGEST_SHARE, BLOCKS, LEAST_SHARE, LEAST_SUM_SHARE = 8192, 1024, 512, 4096
 
 _CHANNELS = dict.fromkeys(("groups", "inputs", "outputs"), "index")
 _PERIODS = dict.fromkeys(("period_d", "period_h", "period_w"), "index")
@@ -62,9 +63,9 @@ def tile_rows(rows: int) -> int:
     return 16 if rows <= 32 else 64
 
 
-def shares(terms: int, blocks: int) -> tuple[int, int]:
+def shares(terms: int, blocks: int, least: int) -> tuple[int, int]:
     """(terms of a part, parts) of sums over so many terms, of which a part is made by so many blocks."""
-    share = min(max(-(-terms * blocks // BLOCKS), LEAST_SHARE), LARGEST_SHARE)
+    share = min(max(-(-terms * blocks // BLOCKS), least), LARGEST_SHARE)
     return share, max(1, -(-terms // share))
 
 
@@ -155,7 +156,8 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
         part = Grid((_channel_blocks(outputs, dy_last) * columns,), (SUM_THREADS,))
     else:
         part = _tiles(_WEIGHT_GRAD, rows, columns, g.groups, x.dtype)
-    share, count = shares(g.y_shape[0] * prod(g.out_size), part.blocks[0])
+    least = LEAST_SUM_SHARE if direct else LEAST_SHARE
+    share, count = shares(g.y_shape[0] * prod(g.out_size), part.blocks[0], least)
     parts = be.xp.empty((count, *g.w_shape), accumulator(x.dtype))
     launch(
         be, _WEIGHT_GRAD_DIRECT if direct else _WEIGHT_GRAD, threads=replace(part, blocks=(part.blocks[0] * count,)),
@@ -169,7 +171,7 @@ def bias_grad(be: Backend, *, dy: Any) -> Any:
     images, channels, positions = dy.shape[0], dy.shape[1], prod(dy.shape[2:])
     dy, last = _memory(be, dy)
     blocks = _channel_blocks(channels, last)
-    share, count = shares(images * positions, blocks)
+    share, count = shares(images * positions, blocks, LEAST_SUM_SHARE)
     parts = be.xp.empty((count, channels), accumulator(dy.dtype))
     launch(
         be, _BIAS_GRAD, threads=Grid((blocks * count,), (SUM_THREADS,)), dy=dy, parts=parts, images=images,

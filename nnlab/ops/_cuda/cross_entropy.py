@@ -117,7 +117,8 @@ def backward(be: Backend, *, g: Any, q: Any, target: Target, smoothing: float) -
     _, count, inner = q.shape
     g = xp.asarray(g, order="C")
     options = _options(be, target, count, smoothing, q.dtype)
-    total = options["classes"].sum().reshape(1)
+    classes = options["classes"]
+    total = classes if target.classes is None else classes.sum().reshape(1)
     launch(
         be, _BACKWARD, threads=q.size, q=xp.asarray(q, order="C"), g=g, **_target(be, target), total=total, dx=dx,
         n=q.size, count=count, inner=inner, g_step=int(g.ndim > 0), **options,

@@ -27,6 +27,7 @@ _BACKWARD = Kernel(
         **dict.fromkeys(("gates", "h"), "scalar*"),
         "active": "bool*",
         **dict.fromkeys(("dx_gates", "dh_gates", "dh"), "scalar*"),
+        "count": "int32",
         **SIZES,
     },
 )

@@ -27,6 +27,7 @@ _BACKWARD = Kernel(
         **dict.fromkeys(("dc_next", "gates", "c", "c_next"), "scalar*"),
         "active": "bool*",
         **dict.fromkeys(("dgates", "dc", "dh"), "scalar*"),
+        "count": "int32",
         **SIZES,
     },
 )

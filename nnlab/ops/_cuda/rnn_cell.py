@@ -28,6 +28,7 @@ _BACKWARD = Kernel(
         "h_next": "scalar*",
         "active": "bool*",
         **dict.fromkeys(("dgates", "dh"), "scalar*"),
+        "count": "int32",
         **SIZES,
         "relu": "int32",
     },

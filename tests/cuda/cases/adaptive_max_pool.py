@@ -9,6 +9,7 @@ import numpy as np
 
 from nnlab.ops._cuda import adaptive_max_pool as kernels
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase
 from tests.oracles import pool as oracle
 
 
@@ -46,6 +47,25 @@ def half_adds_up_in_float32(case: Case) -> None:
         dy = case.host(np.array([[[most, 1, 1]]]))
         dx = kernels.scatter(case.be, dy=case.put(dy), places=places, size=(1,))
         case.compare(dx, 1, _grad, dy, x, (3,))
+
+
+def far_elements(case: FarCase) -> None:
+    """In the last of many planes, and in planes so long that the products of sizes go beyond 32 bits too."""
+    for planes, size, out in ((FAR // 2, 3, 2), (FAR // 2**17 + 1, 2**17, 2**17)):
+        x, dy = case.sparse(1, planes, size), case.sparse(1, planes, out)
+        x[0, -1, -2:], dy[0, -1, -2:] = case.uniform(0.5, 2, 2), case.normal(2)
+        y, places = kernels.forward(case.be, x=x, out=(out,))
+        dx = kernels.scatter(case.be, dy=dy, places=places, size=(size,))
+        if size > 3:  # each window is one element
+            case.compare((y[:, -1:, -2:], places[:, -1:, -2:]), None, _far, x[:, -1:, -2:], size)
+            case.compare(dx[:, -1:, -2:], None, np.copy, dy[:, -1:, -2:])
+        else:
+            case.compare((y[:, -1:], places[:, -1:]), None, oracle.adaptive_max, x[:, -1:], (out,))
+            case.compare(dx[:, -1:], 2, _grad, dy[:, -1:], x[:, -1:], (out,), scale=1)
+
+
+def _far(x: Any, size: int) -> tuple[Any, np.ndarray]:
+    return x, np.array([[[size - 2, size - 1]]])
 
 
 def standard(case: Case) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from nnlab.ops._cuda import bias_relu as kernels
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase
 from tests.oracles import activation as oracle
 
 SHAPES = [(3, 5), (150, 3), (0, 4), (4, 0), (2, 3, 7), (1, 40, 2), (3, 2, 5, 7), (2, 2, 50, 45)]
@@ -47,3 +48,19 @@ def half_adds_up_in_float32(case: Case) -> None:
         dy[0, 0, 0] = most
         _, db = kernels.backward(case.be, dy=case.put(case.host(dy)), y=case.put(case.host(np.ones(dy.shape))))
         case.compare(db, 1, lambda dy: dy.sum((0, 2)), dy)
+
+
+def far_elements(case: FarCase) -> None:
+    """Far elements of a long array, and the far channels of a wide one; the sums of the others are not looked at."""
+    shape = (FAR // 4 + 5, 4)
+    x, dy, b = case.sparse(*shape), case.sparse(*shape), case.normal(4)
+    x[-5:], dy[-5:] = case.normal(5, 4), case.normal(5, 4)
+    y = kernels.forward(case.be, x=x, b=b)
+    case.compare(y[-5:], 2, oracle.bias_relu, x[-5:], b)
+    dx, _ = kernels.backward(case.be, dy=dy, y=y)
+    wanted = lambda dy, y: oracle.bias_relu_grad(dy, y)[0]  # noqa: E731
+    case.compare(dx[-5:], 1, wanted, dy[-5:], y[-5:].copy())
+    dy, y = case.sparse(1, FAR + 5), case.sparse(1, FAR + 5)
+    dy[:, -5:], y[:, -5:] = case.normal(1, 5), case.normal(1, 5)
+    dx, db = kernels.backward(case.be, dy=dy, y=y)
+    case.compare((dx[:, -5:], db[-5:]), 1, oracle.bias_relu_grad, dy[:, -5:], y[:, -5:])

@@ -46,6 +46,7 @@ def several_tiles_and_parts(case: Case) -> None:
     """More rows, columns and steps than a tile, a slice and a table hold, and more terms than a part adds up."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "LEAST_SHARE", 100)
+        patch.setattr(kernels, "LEAST_SUM_SHARE", 100)
         for last in (False, True):
             _all_passes(case, conv_geometry((2, 17, 9, 8), (70, 17, 3, 3), 1, 1), last)
             _all_passes(case, conv_geometry((2, 40, 9, 8), (40, 1, 3, 2), (1, 2), 1, groups=40), last)

@@ -9,7 +9,9 @@ import numpy as np
 
 from nnlab.cuda.launch import accumulator
 from nnlab.ops._cuda import cross_entropy as kernels
+from nnlab.ops.cross_entropy import Target
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase
 from tests.oracles import loss as oracle
 
 SHAPES = [(6, 5, 1), (5, 12, 1), (2, 40, 1), (3, 5, 7), (1, 1100, 1), (270, 2, 1)]
@@ -82,3 +84,22 @@ def sums(case: Case) -> None:
         loss = case.random.uniform(0, 1, (size, 1)).astype(accumulator(case.dtype))
         result = kernels.reduce(case.be, loss=case.put(loss), total=total, reduction="sum")
         case.compare(result, size, np.sum, loss)
+
+
+def far_elements(case: FarCase) -> None:
+    """The last elements of many; of the reduction, the last part."""
+    images, wide = FAR // 4 + 5, accumulator(case.dtype)
+    x, q, weight = case.sparse(images, 4, 1), case.be.xp.zeros((images, 4, 1), wide), np.ones(4)
+    x[-3:] = case.normal(3, 4, 1)
+    flat, chosen, used = (case.be.xp.zeros((images, 1), dtype) for dtype in ("int64", wide, "bool"))
+    numbers = np.array([[1], [3], [0]])
+    flat[-3:, 0] = (np.arange(images - 3, images)) * 4 + numbers[:, 0]
+    chosen[-3:], used[-3:] = 1, True
+    target = Target(flat, chosen, used, None, None)
+    loss, q = kernels.cross_entropy(case.be, x=x, target=target, smoothing=0.25)
+    last = x[-1:].copy(), numbers[-1:], weight
+    case.compare((loss[-1:], q[-1:]), 4, _loss, *last, 0.25, scale=1)
+    nll = kernels.nll(case.be, x=x, target=target)
+    case.compare(nll[-1:], 1, _nll, *last, scale=1)
+    dx = kernels.backward(case.be, g=np.asarray(1.5, wide), q=q, target=target, smoothing=0.25)
+    case.compare(dx[-1:], 4, _grad, *last, 0.25, 1.5, scale=1)

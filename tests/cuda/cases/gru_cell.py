@@ -8,7 +8,8 @@ import numpy as np
 
 from nnlab.ops._cuda import gru_cell as kernels
 from tests.cuda.case import Case
-from tests.cuda.cells import LARGE, SHAPES, added, mask, sums, where
+from tests.cuda.cells import FAR_SHAPES, LARGE, SHAPES, FarArrays, added, mask, sums, where
+from tests.cuda.far import FarCase
 from tests.oracles import recurrent as oracle
 
 
@@ -52,6 +53,21 @@ def large_sums(case: Case) -> None:
     device = {name: case.put(array) for name, array in host.items()}
     h_next, saved = kernels.forward(case.be, **device, h=case.put(h))
     case.compare((h_next, saved.gates), 8, _forward, host, h, None)
+
+
+def far_elements(case: FarCase) -> None:
+    for shape, end in FAR_SHAPES:
+        arrays = FarArrays(case, shape, end)
+        small, whole = arrays.sums(3)
+        h, *dh = (arrays.new(1) for _ in range(4))
+        active, on = arrays.active, arrays.active[-end[0] :]
+        h_next, saved = kernels.forward(case.be, **whole, h=h, active=active)
+        found = arrays.small(h_next, 1), arrays.small(saved.gates, 4)
+        case.compare(found, 8, _forward, small, arrays.small(h, 1), on)
+        dx_gates, dh_gates, direct = kernels.backward(case.be, dh_next=dh, saved=saved)
+        grads = arrays.small(dx_gates, 3), arrays.small(dh_gates, 3), arrays.small(direct, 1)
+        parts = [arrays.small(d, 1) for d in dh]
+        case.compare(grads, 8, _backward, arrays.small(saved.gates, 4), arrays.small(h, 1), on, *parts)
 
 
 def standard(case: Case) -> None:

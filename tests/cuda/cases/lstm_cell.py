@@ -8,7 +8,8 @@ import numpy as np
 
 from nnlab.ops._cuda import lstm_cell as kernels
 from tests.cuda.case import Case
-from tests.cuda.cells import LARGE, SHAPES, added, mask, sums, where
+from tests.cuda.cells import FAR_SHAPES, LARGE, SHAPES, FarArrays, added, mask, sums, where
+from tests.cuda.far import FarCase
 from tests.oracles import recurrent as oracle
 
 
@@ -57,6 +58,22 @@ def large_sums(case: Case) -> None:
     device = {name: case.put(array) for name, array in host.items()}
     h_next, c_next, saved = kernels.forward(case.be, **device, h=None, c=case.put(c))
     case.compare((h_next, c_next, saved.gates), 8, _forward, host, c, c, None)
+
+
+def far_elements(case: FarCase) -> None:
+    for shape, end in FAR_SHAPES:
+        arrays = FarArrays(case, shape, end)
+        small, whole = arrays.sums(4)
+        h, c, dc_next, *dh = (arrays.new(1) for _ in range(6))
+        active, on = arrays.active, arrays.active[-end[0] :]
+        h_next, c_next, saved = kernels.forward(case.be, **whole, h=h, c=c, active=active)
+        found = arrays.small(h_next, 1), arrays.small(c_next, 1), arrays.small(saved.gates, 4)
+        case.compare(found, 8, _forward, small, arrays.small(h, 1), arrays.small(c, 1), on)
+        dgates, dc, passing = kernels.backward(case.be, dh_next=dh, dc_next=dc_next, saved=saved)
+        ends = (arrays.small(array, 1) for array in (c, c_next, dc_next))
+        parts = [arrays.small(d, 1) for d in dh]
+        grads = arrays.small(dgates, 4), arrays.small(dc, 1), arrays.small(passing, 1)
+        case.compare(grads, 8, _backward, arrays.small(saved.gates, 4), *ends, on, *parts)
 
 
 def standard(case: Case) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 from nnlab.ops._cuda import rnn_cell as kernels
 from nnlab.ops.rnn_cell import NONLINEARITIES
 from tests.cuda.case import Case
-from tests.cuda.cells import LARGE, SHAPES, added, mask, sums, where
+from tests.cuda.cells import FAR_SHAPES, LARGE, SHAPES, FarArrays, added, mask, sums, where
+from tests.cuda.far import FarCase
 from tests.oracles import recurrent as oracle
 
 
@@ -58,6 +59,19 @@ def large_sums(case: Case) -> None:
     for nonlinearity in NONLINEARITIES:
         h_next, _ = kernels.forward(case.be, **device, h=None, nonlinearity=nonlinearity)
         case.compare(h_next, 2, _forward, host, host["x_gates"], None, nonlinearity)
+
+
+def far_elements(case: FarCase) -> None:
+    for shape, end in FAR_SHAPES:
+        arrays = FarArrays(case, shape, end)
+        small, whole = arrays.sums(1)
+        h, *dh = (arrays.new(1) for _ in range(4))
+        active, on = arrays.active, arrays.active[-end[0] :]
+        h_next, saved = kernels.forward(case.be, **whole, h=h, nonlinearity="tanh", active=active)
+        case.compare(arrays.small(h_next, 1), 4, _forward, small, arrays.small(h, 1), on, "tanh")
+        found = tuple(arrays.small(array, 1) for array in kernels.backward(case.be, dh_next=dh, saved=saved))
+        parts = [arrays.small(d, 1) for d in dh]
+        case.compare(found, 4, _backward, arrays.small(h_next, 1), on, "tanh", *parts)
 
 
 def standard(case: Case) -> None:

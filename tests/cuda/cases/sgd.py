@@ -44,6 +44,18 @@ def steps_with_momentum(case: Case) -> None:
     _steps(case, momentum=True)
 
 
+def many_tensors_and_chunks(case: Case) -> None:
+    """More tensors than a launch takes, and tensors of more than one chunk (4096 elements)."""
+    shapes = [(4095,), (4096,), (0,), (4097,), *[(1 + i % 3,) for i in range(66)], (8200,)]
+    o = {"lr": 0.5, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.1, "first": False}
+    o |= {"nesterov": False, "maximize": True}
+    p, g = ([case.normal(*shape) for shape in shapes] for _ in range(2))
+    params = [case.put(a) for a in p]
+    kernels.step(case.be, params=params, grads=[case.put(a) for a in g], buffers=None, **o)
+    for i, param in enumerate(params):
+        case.compare((param,), 4, _oracle, p[i], g[i], None, scale=1, **o)
+
+
 def without_decay_infinity_stays(case: Case) -> None:
     p, g = case.host([np.inf, -np.inf, 1]), case.host([1, 1, 1])
     o = {"first": True, "lr": 0.5, "momentum": 0.0, "dampening": 0.0, "nesterov": False, "maximize": False}

@@ -6,6 +6,7 @@ import numpy as np
 
 from nnlab.ops._cuda import softmax as kernels
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase
 from tests.oracles import loss as oracle
 
 PROBLEMS = [
@@ -60,3 +61,19 @@ def large_and_infinite_scores(case: Case) -> None:
         x = case.host(x)
         y = kernels.softmax(case.be, x=case.put(x), axis=1)
         case.compare(y, count, oracle.along, _with_infinities, 1, x)
+
+
+def far_elements(case: FarCase) -> None:
+    """One line in two, and lines of one element in another layout: the last lines alone run."""
+    for shape, axis in (((FAR // 4 + 5, 4), 1), ((FAR // 8 + 5, 2, 4), 1)):
+        last = (3, *shape[1:])
+        x, dy = case.sparse(*shape), case.sparse(*shape)
+        x[-3:], dy[-3:] = case.normal(*last), case.normal(*last)
+        y = kernels.softmax(case.be, x=x, axis=axis)
+        case.compare(y[-1:], 4, oracle.along, oracle.softmax, axis, x[-1:], scale=1)
+        dx = kernels.softmax_backward(case.be, dy=dy, y=y, axis=axis)
+        case.compare(dx[-1:], 4, oracle.along, oracle.softmax_grad, axis, dy[-1:], y[-1:].copy(), scale=1)
+        y = kernels.log_softmax(case.be, x=x, axis=axis)
+        case.compare(y[-1:], 4, oracle.along, oracle.log_softmax, axis, x[-1:], scale=1)
+        dx = kernels.log_softmax_backward(case.be, dy=dy, y=y, axis=axis)
+        case.compare(dx[-1:], 4, oracle.along, oracle.log_softmax_grad, axis, dy[-1:], y[-1:].copy(), scale=1)
