@@ -1,4 +1,4 @@
-"""The checker on asynchronous copies, ldmatrix and cooperative launches: silent where all wait, a wait less is found."""
+"""The checker on asynchronous copies, ldmatrix and cooperative launches: silent if all wait, a wait less is found."""
 
 from __future__ import annotations
 
