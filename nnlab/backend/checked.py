@@ -7,10 +7,6 @@ lays the arguments out for a launch, says what was found in words, and adds up w
 from __future__ import annotations
 
 import ctypes
-import os
-import re
-import shutil
-import subprocess
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from nnlab.backend import symbols
+from nnlab.backend.counts import COUNTS, PlaceTotals, Totals
 from nnlab.errors import DeviceError
 
 _ALIGNMENT = 256  # as cudaMalloc gives it
@@ -53,91 +51,6 @@ class _Finding(ctypes.Structure):
         ("before", _Access),
         ("text", ctypes.c_char * 256),
     ]
-
-
-_COUNTS = (
-    "global_accesses", "global_instructions", "sectors", "ideal_sectors",
-    "shared_accesses", "shared_instructions", "wavefronts", "ideal_wavefronts",
-)  # fmt: skip
-
-
-class _Totals(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in _COUNTS]
-
-
-class _PlaceTotals(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_uint32) for name in ("pc", "shared")),
-        *((name, ctypes.c_uint64) for name in ("instructions", "actual", "ideal")),
-    ]
-
-
-@dataclass
-class Line:
-    """What one line of a kernel asks of memory: sectors of global memory or wavefronts of shared memory."""
-
-    shared: bool
-    instructions: int = 0
-    actual: int = 0
-    ideal: int = 0
-
-
-@dataclass
-class Counts:
-    """What the launches of one kernel did. Only ``launches`` and the accesses are counted if not asked for more.
-
-    An access is one thread's; an instruction is what the lanes of a warp do at once. Sectors are the 32-byte pieces
-    of global memory that an instruction touches, ideally as few as its distinct bytes fill. Wavefronts are how often
-    shared memory (32 banks of 4 bytes) must be asked for it; 8 and 16-byte accesses take a half and a quarter of a
-    warp at once.
-    """
-
-    launches: int = 0
-    global_accesses: int = 0
-    global_instructions: int = 0
-    sectors: int = 0
-    ideal_sectors: int = 0
-    shared_accesses: int = 0
-    shared_instructions: int = 0
-    wavefronts: int = 0
-    ideal_wavefronts: int = 0
-
-
-@dataclass
-class Report:
-    """What was run inside ``with be.checked() as report``, by the kernels' names; with ``counting`` also by line."""
-
-    counting: bool = False
-    kernels: dict[str, Counts] = field(default_factory=dict)
-    _places: dict[str, list[tuple[Path, str, _PlaceTotals]]] = field(default_factory=dict)
-
-    def add(self, kernel: str, arena: Arena) -> None:
-        total = self.kernels.setdefault(kernel, Counts())
-        total.launches += 1
-        for name, value in arena.totals().items():
-            setattr(total, name, getattr(total, name) + value)
-        if self.counting:
-            self._places.setdefault(kernel, []).extend(arena.places())
-
-    def lines(self, kernel: str) -> dict[str, Line]:
-        """The lines of a kernel that access memory, those with the most traffic beyond the ideal first.
-
-        A line that accesses global and shared memory has two entries, ``relu.cu:30`` and ``relu.cu:30 (shared)``.
-        """
-        lines: dict[str, Line] = {}
-        places = self._places.get(kernel, [])
-        unknown = {
-            library: sorted({one.pc for at, line, one in places if at == library and not line})
-            for library, *_ in places
-        }
-        names = {(at, pc): line for at, pcs in unknown.items() for pc, line in zip(pcs, _lines(at, tuple(pcs)))}
-        for library, told, counted in places:
-            name = (told or names[library, counted.pc]) + (" (shared)" if counted.shared else "")
-            line = lines.setdefault(name, Line(bool(counted.shared)))
-            line.instructions += counted.instructions
-            line.actual += counted.actual
-            line.ideal += counted.ideal
-        return dict(sorted(lines.items(), key=lambda item: item[1].ideal - item[1].actual))
 
 
 # -- what nobody has written -------------------------------------------------------------------------------------------
@@ -259,9 +172,9 @@ class Arena:
     def totals(self) -> dict[str, int]:
         """What the launch has counted."""
         totals = self._checker.nnlab_checker_totals().contents
-        return {name: getattr(totals, name) for name in _COUNTS}
+        return {name: getattr(totals, name) for name in COUNTS}
 
-    def places(self) -> Iterator[tuple[Path, str, _PlaceTotals]]:
+    def places(self) -> Iterator[tuple[Path, str, PlaceTotals]]:
         """The places in the code that accessed memory, and what was counted there: the library, the line if it is known
         without looking it up there."""
         for number in count():
@@ -269,7 +182,7 @@ class Arena:
             if not found:
                 return
             pc = found.contents.pc
-            yield self._library, self._line(pc) if pc >= _PLACE else "", _PlaceTotals.from_buffer_copy(found.contents)
+            yield self._library, self._line(pc) if pc >= _PLACE else "", PlaceTotals.from_buffer_copy(found.contents)
 
     def check(self, kernel: str, arguments: Sequence[Any]) -> None:
         """Nothing to do after a launch: a wrong access is not made."""
@@ -327,7 +240,7 @@ class Arena:
         if found.region == _DYNAMIC:
             return 0, f"dynamic shared memory ({found.region_bytes} bytes)"
         if found.region == _FIXED:
-            arrays = [one for one in _shared_arrays(self._library) if one[0] <= found.offset]
+            arrays = [one for one in symbols.shared_arrays(self._library) if one[0] <= found.offset]
             start, size, name = max(arrays, default=(0, found.region_bytes, "memory"))
             return start, f"shared {name} ({size} bytes)"
         slot = next(slot for slot in self._slots.values() if slot.number == found.region)
@@ -338,7 +251,7 @@ class Arena:
             line = ctypes.c_int()
             file: bytes = self._checker.nnlab_checker_place(pc - _PLACE, ctypes.byref(line))
             return f"{file.decode()}:{line.value}"
-        return _lines(self._library, (pc,))[0]
+        return symbols.lines(self._library, (pc,))[0]
 
 
 @dataclass
@@ -381,38 +294,7 @@ def _functions(library: Path) -> ctypes.CDLL:
     loaded.nnlab_checker_writable.argtypes = [u32, u64, u64]
     loaded.nnlab_checker_poisoned.argtypes = [u32, u64, u32, pointer, u64]
     loaded.nnlab_checker_finding.restype = ctypes.POINTER(_Finding)
-    loaded.nnlab_checker_place_totals.restype = ctypes.POINTER(_PlaceTotals)
-    loaded.nnlab_checker_totals.restype = ctypes.POINTER(_Totals)
+    loaded.nnlab_checker_place_totals.restype = ctypes.POINTER(PlaceTotals)
+    loaded.nnlab_checker_totals.restype = ctypes.POINTER(Totals)
     loaded.nnlab_checker_place.restype = ctypes.c_char_p
     return loaded
-
-
-@cache
-def _shared_arrays(library: Path) -> list[tuple[int, int, str]]:
-    """Where the ``__shared__`` arrays of a library lie: start, bytes, name."""
-    program = shutil.which("objdump")
-    if program is None:
-        return []
-    command = [program, "--syms", "--demangle", str(library)]
-    symbols = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    found = re.findall(r"^([0-9a-f]+) .*\.tbss\s+([0-9a-f]+)\s+(.+)$", symbols, re.MULTILINE)
-    arrays = [(int(start, 16), int(size, 16), name.rpartition("::")[2]) for start, size, name in found]
-    return sorted(one for one in arrays if one[1:] != (1, "byte"))  # the runtime's own, see cuda_host.h
-
-
-_WRAPPERS = ("include/mma.cuh",)  # headers of kernels that stand for instructions: the kernel's own line is named
-
-
-@cache
-def _lines(library: Path, places: tuple[int, ...]) -> tuple[str, ...]:
-    """The lines of calls' return addresses: of each the innermost one that is not the runtime's own."""
-    if shutil.which("addr2line") is None:
-        return ("binutils' addr2line would tell the line",) * len(places)
-    command = ["addr2line", "-a", "-i", "-e", str(library), *(hex(pc - 1) for pc in places)]
-    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    lines = []
-    for frames in re.split(r"^0x[0-9a-f]+\n", found, flags=re.MULTILINE)[1:]:
-        names = [os.path.normpath(re.sub(r" \(discriminator \d+\)$", "", frame)) for frame in frames.splitlines()]
-        own = [name for name in names if "/host/" not in name and not name.startswith(_WRAPPERS)]
-        lines.append((own or names or ["line unknown"])[0])
-    return tuple(lines)
