@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,23 @@ class _Totals(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in _COUNTS]
 
 
+class _PlaceTotals(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_uint32) for name in ("pc", "shared")),
+        *((name, ctypes.c_uint64) for name in ("instructions", "actual", "ideal")),
+    ]
+
+
+@dataclass
+class Line:
+    """What one line of a kernel asks of memory: sectors of global memory or wavefronts of shared memory."""
+
+    shared: bool
+    instructions: int = 0
+    actual: int = 0
+    ideal: int = 0
+
+
 @dataclass
 class Counts:
     """What the launches of one kernel did. Only ``launches`` and the accesses are counted if not asked for more.
@@ -87,16 +105,39 @@ class Counts:
 
 @dataclass
 class Report:
-    """What was run inside ``with be.checked() as report``, by the kernels' names."""
+    """What was run inside ``with be.checked() as report``, by the kernels' names; with ``counting`` also by line."""
 
     counting: bool = False
     kernels: dict[str, Counts] = field(default_factory=dict)
+    _places: dict[str, list[tuple[Path, str, _PlaceTotals]]] = field(default_factory=dict)
 
-    def add(self, kernel: str, counts: dict[str, int]) -> None:
+    def add(self, kernel: str, arena: Arena) -> None:
         total = self.kernels.setdefault(kernel, Counts())
         total.launches += 1
-        for name, value in counts.items():
+        for name, value in arena.totals().items():
             setattr(total, name, getattr(total, name) + value)
+        if self.counting:
+            self._places.setdefault(kernel, []).extend(arena.places())
+
+    def lines(self, kernel: str) -> dict[str, Line]:
+        """The lines of a kernel that access memory, those with the most traffic beyond the ideal first.
+
+        A line that accesses global and shared memory has two entries, ``relu.cu:30`` and ``relu.cu:30 (shared)``.
+        """
+        lines: dict[str, Line] = {}
+        places = self._places.get(kernel, [])
+        unknown = {
+            library: sorted({one.pc for at, line, one in places if at == library and not line})
+            for library, *_ in places
+        }
+        names = {(at, pc): line for at, pcs in unknown.items() for pc, line in zip(pcs, _lines(at, tuple(pcs)))}
+        for library, told, counted in places:
+            name = (told or names[library, counted.pc]) + (" (shared)" if counted.shared else "")
+            line = lines.setdefault(name, Line(bool(counted.shared)))
+            line.instructions += counted.instructions
+            line.actual += counted.actual
+            line.ideal += counted.ideal
+        return dict(sorted(lines.items(), key=lambda item: item[1].ideal - item[1].actual))
 
 
 # -- what nobody has written -------------------------------------------------------------------------------------------
@@ -220,6 +261,16 @@ class Arena:
         totals = self._checker.nnlab_checker_totals().contents
         return {name: getattr(totals, name) for name in _COUNTS}
 
+    def places(self) -> Iterator[tuple[Path, str, _PlaceTotals]]:
+        """The places in the code that accessed memory, and what was counted there: the library, the line if it is known
+        without looking it up there."""
+        for number in count():
+            found = self._checker.nnlab_checker_place_totals(number)
+            if not found:
+                return
+            pc = found.contents.pc
+            yield self._library, self._line(pc) if pc >= _PLACE else "", _PlaceTotals.from_buffer_copy(found.contents)
+
     def check(self, kernel: str, arguments: Sequence[Any]) -> None:
         """Nothing to do after a launch: a wrong access is not made."""
 
@@ -287,9 +338,7 @@ class Arena:
             line = ctypes.c_int()
             file: bytes = self._checker.nnlab_checker_place(pc - _PLACE, ctypes.byref(line))
             return f"{file.decode()}:{line.value}"
-        if shutil.which("addr2line") is None:
-            return f"in {self._kernel}; binutils' addr2line would tell the line"
-        return _line(self._library, pc)
+        return _lines(self._library, (pc,))[0]
 
 
 @dataclass
@@ -332,6 +381,7 @@ def _functions(library: Path) -> ctypes.CDLL:
     loaded.nnlab_checker_writable.argtypes = [u32, u64, u64]
     loaded.nnlab_checker_poisoned.argtypes = [u32, u64, u32, pointer, u64]
     loaded.nnlab_checker_finding.restype = ctypes.POINTER(_Finding)
+    loaded.nnlab_checker_place_totals.restype = ctypes.POINTER(_PlaceTotals)
     loaded.nnlab_checker_totals.restype = ctypes.POINTER(_Totals)
     loaded.nnlab_checker_place.restype = ctypes.c_char_p
     return loaded
@@ -354,10 +404,15 @@ _WRAPPERS = ("include/mma.cuh",)  # headers of kernels that stand for instructio
 
 
 @cache
-def _line(library: Path, pc: int) -> str:
-    """The line of a call's return address: the innermost one that is not the runtime's own."""
-    command = ["addr2line", "-i", "-e", str(library), hex(pc - 1)]
-    frames = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
-    places = [os.path.normpath(re.sub(r" \(discriminator \d+\)$", "", frame)) for frame in frames if frame]
-    own = [place for place in places if "/host/" not in place and not place.startswith(_WRAPPERS)]
-    return (own or places or ["line unknown"])[0]
+def _lines(library: Path, places: tuple[int, ...]) -> tuple[str, ...]:
+    """The lines of calls' return addresses: of each the innermost one that is not the runtime's own."""
+    if shutil.which("addr2line") is None:
+        return ("binutils' addr2line would tell the line",) * len(places)
+    command = ["addr2line", "-a", "-i", "-e", str(library), *(hex(pc - 1) for pc in places)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    lines = []
+    for frames in re.split(r"^0x[0-9a-f]+\n", found, flags=re.MULTILINE)[1:]:
+        names = [os.path.normpath(re.sub(r" \(discriminator \d+\)$", "", frame)) for frame in frames.splitlines()]
+        own = [name for name in names if "/host/" not in name and not name.startswith(_WRAPPERS)]
+        lines.append((own or names or ["line unknown"])[0])
+    return tuple(lines)

@@ -240,7 +240,7 @@ class EmulatedBackend:
             places.copy_back(written)
             checked.written(written)
             if report is not None:
-                report.add(name, places.totals())
+                report.add(name, places)
 
 
 @cache

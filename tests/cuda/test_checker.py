@@ -560,7 +560,7 @@ def test_without_addr2line(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     library = host.compile_text("bare", MEMORY, macros={}, checked=True)
     message = finding(library, "fill", 2, ints(3), ints(1), np.int32(5))
-    assert re.search(r"outside of it \(in fill; binutils' addr2line would tell the line\)$", message)
+    assert re.search(r"outside of it \(binutils' addr2line would tell the line\)$", message)
 
 
 def test_where_it_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -611,3 +611,14 @@ def test_counts(build: Any, name: str, arguments: Any, sectors: Any, wavefronts:
     found = report.kernels[name]
     assert (found.global_instructions, found.sectors, found.ideal_sectors) == sectors
     assert (found.shared_instructions, found.wavefronts, found.ideal_wavefronts) == wavefronts
+
+
+def test_counts_by_line(build: Any) -> None:
+    with BE.checked(counting=True) as report:
+        for _ in range(2):
+            BE.run_kernel(build(COUNTS), "columns", 1, 32, [np.zeros(1024, np.float32), np.int32(8)])
+    assert list(report.lines("columns").items()) == [
+        ("test.cu:6", checked.Line(False, 2, 64, 8)),
+        ("test.cu:4 (shared)", checked.Line(True, 2, 16, 2)),
+        ("test.cu:6 (shared)", checked.Line(True, 2, 16, 2)),
+    ]

@@ -51,6 +51,13 @@ def test_layers(layer: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("lengths", [None, [7, 2, 5]])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_recurrent_layers(name: str, lengths: list[int] | None) -> None:
+    operations.test_recurrent_layers(name, "float32", lengths)
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_networks() -> None:
     operations.test_training_follows_the_cpu()
     assert abs(operations._alexnet(1)[0] - np.log(10)) < 0.05
