@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nnlab.ops import _cuda
 from tools import kernel_table
 
 
@@ -10,6 +11,6 @@ def test_the_table_is_what_make_docs_writes() -> None:
 
 
 def test_every_array_has_its_shape() -> None:
-    for kernel in kernel_table._cuda.kernels():
+    for kernel in _cuda.kernels():
         arrays = {name for name, kind in kernel.parameters.items() if "*" in kind}
         assert set(kernel_table._shapes(kernel.unit)[kernel.name]) == arrays, kernel.name

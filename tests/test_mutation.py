@@ -116,6 +116,16 @@ def test_what_does_not_compile_is_not_counted(
     assert "not counted: 1 that do not compile, 1 that compile to the same code" in capsys.readouterr().out
 
 
+def test_a_sample_stays_when_other_lines_change() -> None:
+    samples = []
+    for text in (TEXT, TEXT.replace("acc_t part[256];", "acc_t part[512];")):
+        made = mutants("sums.cu", text)
+        ordered = [mutant for mutant in command.drawn(made, len(made), 1) if "part[" not in mutant.old_line]
+        samples.append([(mutant.old_line, mutant.new_line) for mutant in ordered])
+    assert samples[0] == samples[1]
+    assert command.drawn(made, 9, 1) != command.drawn(made, 9, 2)
+
+
 @pytest.fixture
 def shared_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("NNLAB_CACHE_DIR", str(tmp_path))
@@ -124,7 +134,8 @@ def shared_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 
 def test_verdicts(shared_cache: Path) -> None:
-    """A wrong value, a write past the end, an endless loop, a compiler's error, and code that comes out the same."""
+    """A wrong value, a write past the end, an endless loop, a compiler's error, code that comes out the same, another
+    parameter, and a read past the end that changes nothing."""
     emulator.backend()
     from tools.mutation import runner
 
@@ -137,6 +148,7 @@ def test_verdicts(shared_cache: Path) -> None:
         ("? dy[i]", "? dw[i]", "does not compile"),
         ("to_acc(y[i]) != 0", "(to_acc(y[i])) != 0", "same machine code"),
         ("index_t n) {\n", "int n) {\n", "launch gate"),
+        ("? dy[i]", "? (to_acc(y[n]) > 1 ? dy[0] : dy[i])", "checker"),  # beyond y is NaN
     ]
     made = []
     for old, new, _ in wanted:

@@ -14,8 +14,8 @@ from nnlab.ops import CUDA_KERNELS, _cuda
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "kernels.md"
 # A pointer, or a table of pointers (kernels/include/tensors.cuh).
-_POINTER = re.compile(
-    r"^\s*(?:const )?(?:\w+\* __restrict__|Tensors|ConstTensors) (\w+),\s*// (\[[^\]]*\])", re.MULTILINE
+_ARRAY = re.compile(
+    r"^\s*(?:const )?(?:\w+\* __restrict__|Tensors|ConstTensors) (\w+),\s*// ((?:\[[^\]]*\])+)", re.MULTILINE
 )
 
 HEAD = """\
@@ -64,7 +64,7 @@ def _shapes(unit: str) -> dict[str, dict[str, str]]:
     for part in text.split('extern "C" __global__ void ')[1:]:
         head = part.partition("{")[0]
         name = re.match(r"(?:__launch_bounds__\(.*\)\s+)?(\w+)\s*\(", head)
-        found[name[1] if name else ""] = dict(_POINTER.findall(head))
+        found[name[1] if name else ""] = dict(_ARRAY.findall(head))
     return found
 
 

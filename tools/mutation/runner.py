@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnlab.backend import checked
 from nnlab.backend.emulated import KernelError
 from nnlab.cuda import host, launch, sources
 from nnlab.cuda.compiler import CompileError
@@ -28,7 +29,7 @@ from tests.cuda import case, far
 from tools.mutation.operators import Mutant
 
 KERNELS = sources.folder()
-SECONDS = 3  # of processor time that a case may take beyond five times the usual
+SECONDS = 3  # of processor time that a case may take beyond a multiple of the usual
 _usual: dict[tuple[str, str], float] = {}
 NOT_COMPILED, SAME_CODE, SURVIVED = "does not compile", "same machine code", "survived"
 # The order in which builds are tried: all three types and both index widths, the quickest to fail first.
@@ -77,19 +78,28 @@ def cost(op: str) -> int:
     return (KERNELS / f"{op}.cu").stat().st_size
 
 
-def run_step(step: Step) -> None:
-    """Compare all cases; one that takes far longer than usual ends the process."""
+def run_step(step: Step, slack: float = 5) -> None:
+    """Compare all cases; one that takes ``slack`` times as long as usual ends the process."""
     be, wide = emulator.backend(), (step.dtype, step.bits) == (far.DTYPE, 64)
     for name in case.cases(step.op):
-        _limit(step.op, name)
+        _limit(step.op, name, slack)
         case.run(be, step.op, name, step.dtype, step.bits, step.macros)
     for name in far.cases(step.op) if wide else ():
-        _limit(step.op, name)
+        _limit(step.op, name, slack)
         far.run(step.op, name)
 
 
-def _limit(op: str, name: str) -> None:
-    signal.setitimer(signal.ITIMER_PROF, SECONDS + 5 * _usual.get((op, name), 0))
+def _limit(op: str, name: str, slack: float) -> None:
+    signal.setitimer(signal.ITIMER_PROF, SECONDS + slack * _usual.get((op, name), 0))
+
+
+def run_checked(file: str) -> None:
+    """The cases once more, for one dtype, with each access of memory looked at (``make race``)."""
+    if checked.why_unusable() is None:
+        with emulator.backend().checked():
+            for step in steps(file):
+                if (step.dtype, step.bits) == ("float32", 32):
+                    run_step(step, slack=200)
 
 
 def try_unchanged(op: str) -> None:
@@ -128,6 +138,11 @@ def verdict(mutant: Mutant, originals: Path, work: Path) -> str:
                 changed = True
                 os.environ["NNLAB_CACHE_DIR"] = str(work)
                 run_step(step)
+        try:
+            if changed:
+                run_checked(mutant.file)
+        except KernelError:
+            return "checker"
     except CompileError:
         return NOT_COMPILED
     except case.ScheduleError:
@@ -147,12 +162,15 @@ class Workers:
     def __init__(self, count: int, cache: Path) -> None:
         self.count, self.cache = count, cache
         self._running: dict[int, tuple[Mutant, int, Path]] = {}
+        self._runtimes: list[Path] = []
 
     def run(self, mutants: list[Mutant]) -> Iterator[tuple[Mutant, str]]:
         """Each mutant with its verdict, as they come. The cases must pass on the unchanged files, or none is run."""
         files = {mutant.file for mutant in mutants}
         for op in sorted({step.op for file in files for step in steps(file)}):
             try_unchanged(op)
+        # The same for all mutants: their paths are part of what is compiled.
+        self._runtimes = [host.runtime(), *([host.runtime(checked=True)] if checked.why_unusable() is None else [])]
         for mutant in mutants:
             if len(self._running) == self.count:
                 yield self._wait()
@@ -174,8 +192,7 @@ class Workers:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 2)
             signal.signal(signal.SIGPROF, signal.SIG_DFL)
-            runtime = host.runtime()  # the same file for all: its path is part of what is compiled
-            host.runtime = lambda: runtime
+            host.runtime = lambda checked=False: self._runtimes[checked]
             try:
                 answer = verdict(mutant, self.cache, work)
             except Exception as error:

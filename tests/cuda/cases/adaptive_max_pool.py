@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from nnlab.ops._cuda import adaptive_max_pool as kernels
+from tests.cuda import drawn
 from tests.cuda.case import Case
-from tests.cuda.far import FAR, FarCase
+from tests.cuda.far import FAR, FarCase, end
 from tests.oracles import pool as oracle
 
 
@@ -66,6 +67,21 @@ def far_elements(case: FarCase) -> None:
 
 def _far(x: Any, size: int) -> tuple[Any, np.ndarray]:
     return x, np.array([[[size - 2, size - 1]]])
+
+
+def far_windows(case: FarCase) -> None:
+    """Windows that do not overlap, at the end of long lines and in the last of many planes."""
+    for g, small in [*drawn.far_poolings(), *drawn.far_poolings(window=1)]:
+        if max(g.in_size) * max(g.out_size) >= 2**63 - 2**33:  # beyond 64 bits
+            continue
+        o, i = small.y_shape, small.x_shape
+        x, dy = case.sparse(*g.x_shape), case.sparse(*g.y_shape)
+        end(x, i)[...], end(dy, o)[...] = case.normal(*i), case.normal(*o)
+        y, places = kernels.forward(case.be, x=x, out=g.out_size)
+        before = prod(g.in_size) - prod(small.in_size)  # elements of a plane that the small one has not
+        case.compare((end(y, o), end(places, o) - before), None, oracle.adaptive_max, end(x, i), small.out_size)
+        dx = kernels.scatter(case.be, dy=dy, places=places, size=g.in_size)
+        case.compare(end(dx, i), None, _grad, end(dy, o), end(x, i), small.out_size)
 
 
 def standard(case: Case) -> None:

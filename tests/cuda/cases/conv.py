@@ -53,6 +53,12 @@ def several_tiles_and_parts(case: Case) -> None:
             _all_passes(case, conv_geometry((2, 40, 9, 8), (40, 1, 3, 2), (1, 2), 1, groups=40), last)
 
 
+def channels_last_of_nearly_a_warp(case: Case) -> None:
+    """31 channels, of which a warp takes all, and 33, of which it does not."""
+    for channels in (31, 33):
+        _all_passes(case, conv_geometry((1, channels, 4, 3), (channels, 1, 3, 2), 1, 1, groups=channels), True)
+
+
 def bias_of_a_transposed_convolution(case: Case) -> None:
     for number, groups in enumerate((1, 2, 3)):
         stride, extra = (2, 3), (1, number)

@@ -11,7 +11,7 @@ from tests.cuda.case import Case
 from tests.cuda.far import FAR, FarCase
 from tests.oracles import norm as oracle
 
-SHAPES = [(2, 6, 4), (2, 1, 3), (1, 4, 2, 3), (0, 3, 2), (3, 5), (1, 9, 7)]
+SHAPES = [(2, 6, 4), (2, 1, 3), (1, 4, 2, 3), (0, 3, 2), (3, 5), (2, 9, 8)]
 
 
 def _rows(oracle: Any, shape: tuple[int, ...], *arrays: Any, **options: Any) -> np.ndarray:
@@ -98,3 +98,25 @@ def far_images(case: FarCase) -> None:
     x[-1] = case.normal(1, 2)
     y = kernels.channel_sum(case.be, x=x, below=1, above=1)
     case.compare(y[-1], 1, np.array, x[-1])
+
+
+def far_numbers_of_channels(case: FarCase) -> None:
+    """More channels than 32 bits count, seen from the first and the last few; windows of that many channels too."""
+    x, all_channels = case.sparse(1, FAR + 2, 1), 10**20
+    x[:, :8], x[:, -8:] = case.normal(1, 8, 1), case.normal(1, 8, 1)
+    for below, above in ((1, 2), (all_channels, 1)):
+        case.be.element = 0
+        y = kernels.channel_sum(case.be, x=x, below=below, above=above)
+        case.compare(y[:, :4], 6, _first, x[:, :8], below, above)
+    for below, above in ((2, 1), (1, all_channels)):
+        case.be.element = None
+        y = kernels.channel_sum(case.be, x=x, below=below, above=above)
+        case.compare(y[:, -2:], 6, _last, x[:, -8:], below, above)
+
+
+def _first(x: np.ndarray, below: int, above: int) -> np.ndarray:
+    return oracle.channel_sum(x, below, above)[:, :4]
+
+
+def _last(x: np.ndarray, below: int, above: int) -> np.ndarray:
+    return oracle.channel_sum(x, below, above)[:, -2:]

@@ -76,6 +76,22 @@ def gather_of_any_tap(case: Case) -> None:
         case.compare(y, None, oracle.taps_at, x, index, g.kernel, g.stride, g.pad_low, g.dilation)
 
 
+def taps_far_apart(case: Case) -> None:
+    """The outer taps of a window are 2**31 elements away from the one element of the input."""
+    for dims in (1, 2, 3):
+        far = (2**31,) + (0,) * (dims - 1)
+        g = pool_geometry((1, 2, *[1] * dims), (3, *[1] * (dims - 1)), 2**33, far, (2**31, *[1] * (dims - 1)))
+        x, dy = case.normal(*g.x_shape), case.normal(*g.y_shape)
+        y, index = kernels.forward(case.be, x=case.put(x), geometry=g)
+        case.compare((y, index), None, _centre, x)
+        case.compare(kernels.scatter(case.be, dy=case.put(dy), index=index, geometry=g), None, np.array, dy)
+        case.compare(kernels.gather(case.be, x=case.put(x), index=index, geometry=g), None, np.array, x)
+
+
+def _centre(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return x, np.ones(x.shape, int)
+
+
 def unpool_and_take(case: Case) -> None:
     _unpool_and_take(case, (2, 3, 4, 5), (7, 9))
 
