@@ -42,7 +42,8 @@ __device__ __forceinline__ void store(
   }
 }
 
-extern "C" __global__ void __launch_bounds__(threads) conv_forward(
+// The number of blocks tells the compiler how many registers it may take; for some builds it spills without being told.
+extern "C" __global__ void __launch_bounds__(threads, 8) conv_forward(
     const scalar_t* __restrict__ x,  // [images, groups * inputs, in_d, in_h, in_w]
     const scalar_t* __restrict__ w,  // [groups, outputs, inputs, taps]
     const scalar_t* __restrict__ b,  // [groups * outputs], not read unless biased
