@@ -42,8 +42,7 @@ __device__ __forceinline__ void store(
   }
 }
 
-// The number of blocks tells the compiler how many registers it may take; for some builds it spills without being told.
-extern "C" __global__ void __launch_bounds__(threads, 8) conv_forward(
+extern "C" __global__ void conv_forward(
     const scalar_t* __restrict__ x,  // [images, groups * inputs, in_d, in_h, in_w]
     const scalar_t* __restrict__ w,  // [groups, outputs, inputs, taps]
     const scalar_t* __restrict__ b,  // [groups * outputs], not read unless biased
@@ -71,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(threads, 8) conv_forward(
 }
 
 // period_d is stride_d / gcd(stride_d, dilation_d), and so on.
-extern "C" __global__ void __launch_bounds__(threads) conv_input_grad(
+extern "C" __global__ void conv_input_grad(
     const scalar_t* __restrict__ dy,  // [images, groups * outputs, out_d, out_h, out_w]
     const scalar_t* __restrict__ w,   // [groups, outputs, inputs, taps]
     const scalar_t* __restrict__ b,   // [groups * inputs], added to dx if biased, else not read
@@ -102,7 +101,7 @@ extern "C" __global__ void __launch_bounds__(threads) conv_input_grad(
   store(tile, dx + group * inputs * out.c, b + group * inputs, biased != 0, by_c);
 }
 
-extern "C" __global__ void __launch_bounds__(threads) conv_weight_grad(
+extern "C" __global__ void conv_weight_grad(
     const scalar_t* __restrict__ x,   // [images, groups * inputs, in_d, in_h, in_w]
     const scalar_t* __restrict__ dy,  // [images, groups * outputs, out_d, out_h, out_w]
     acc_t* __restrict__ parts,        // [parts, groups, outputs, inputs, taps] or (x_last) [..., taps, inputs]

@@ -102,7 +102,8 @@ static inline T shuffle(const char* name, unsigned mask, T value, unsigned sourc
 }
 
 // All 32 lanes come together, and `act` is done once with the addresses of what they brought.
-static inline void together(const char* name, void (*act)(const uint64_t*), const void* mine, const char* file, int line) {
+static inline void together(const char* name, void (*act)(const uint64_t*), const void* mine, const char* file,
+                            int line) {
   const unsigned full = 0xFFFFFFFFu;
   meet({Meeting::act, name, file, line, full, (uint64_t)(uintptr_t)mine, 0, act});
 }

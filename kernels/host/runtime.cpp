@@ -1,6 +1,6 @@
-// Runs a launch: the threads of a block as fibers of one host thread, blocks one after another on the calling thread and,
-// once the launch has taken a while, on helping threads too. Blocks are taken in order, and of several that fail the first
-// one is reported: what a launch does depends on the number of host threads only if its blocks race with one another.
+// Runs a launch: the threads of a block as fibers of one host thread; blocks one after another on the calling thread and,
+// once the launch has taken a while, on helping threads too. Blocks are taken in order, and of several that fail the
+// first one is reported: the number of host threads shows only where blocks race with one another.
 //
 // A fiber runs CUDA threads one after another; only a thread that has to wait for others keeps its fiber, and a fresh
 // fiber goes on with the next thread. So a kernel without barriers runs on one stack with one switch a block. When no
@@ -8,8 +8,9 @@
 // an error that names a thread and what it waits for.
 //
 // A kernel's `__shared__` arrays are thread_local variables, hence the TLS block of its library, in which there is nothing
-// else but a byte by which it is found. It is filled with 0xFF (NaN in every floating type) before each block, dynamic shared memory too; TLS blocks can
-// be found on Linux only.
+// else but a byte by which it is found. It is filled with 0xFF (NaN in every floating type) before each block, dynamic
+// shared memory too; TLS blocks can be found on Linux only. The blocks of a cooperative launch take turns: what a block
+// has in shared memory is put away while it waits for the others.
 #include "runtime.h"
 
 #include <sys/mman.h>
@@ -68,8 +69,8 @@ nnlab_switch:
   ret
 )");
 
-// nnlab::meet: saves the same on the stack, asks nnlab_wait (below) where to go on, and restores from there. The last jump
-// is no `ret`: the processor would expect it to lead where this thread came from, but it leads where another one waits.
+// nnlab::meet: saves the same on the stack, asks nnlab_wait (below) where to go on, and restores from there. The last
+// jump is no `ret`: the processor would expect it to lead where this thread came from, but another one waits elsewhere.
 struct Resume {
   void* stack;
   uint64_t result;
@@ -141,7 +142,7 @@ namespace {
 struct Fiber {
   char* stack;
   Context context;
-  std::size_t unused;  // at the top of the stack, different from fiber to fiber: else all compete for one place in the cache
+  std::size_t unused;  // at the top of the stack, different for each fiber: else all compete for one place in the cache
 };
 
 // A host thread's fibers, kept for later launches. The lowest page of each stack is not accessible: an overflow stops the
@@ -653,9 +654,10 @@ class Machine {
 
   void release() {
     if (release_block()) return;
-    bool any = false;
-    for (unsigned warp = 0; warp * kWarp < count_ && !failed_; ++warp) any |= release_warp(warp * kWarp);
-    if (!any && !failed_) report_stuck();
+    std::size_t released = 0;
+    for (unsigned warp = 0; warp * kWarp < count_ && !failed_; ++warp) released += release_warp(warp * kWarp);
+    all_ready_ = released == count_;
+    if (released == 0 && !failed_) report_stuck();
   }
 
   // All threads of the block have met.
@@ -694,8 +696,8 @@ class Machine {
     return a.meeting == b.meeting && a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
   }
 
-  bool release_warp(unsigned base) {
-    bool any = false;
+  unsigned release_warp(unsigned base) {
+    unsigned released = 0;
     const unsigned lanes = count_ - base < kWarp ? static_cast<unsigned>(count_ - base) : kWarp;
     for (unsigned lane = 0; lane < lanes; ++lane) {
       const Thread& thread = threads_[base + lane];
@@ -717,7 +719,7 @@ class Machine {
         if (lanes < kWarp) {
           report(base + lane, "%s (%s:%d) in a warp of %u threads", thread.call->name, thread.call->file,
                  thread.call->line, lanes);
-          return true;
+          return 0;
         }
         uint64_t values[kWarp];
         for (unsigned other = 0; other < kWarp; ++other) values[other] = threads_[base + other].call->value;
@@ -725,9 +727,9 @@ class Machine {
         thread.call->act(values);
       }
       finish_warp(base, here, holds);
-      any = true;
+      released += static_cast<unsigned>(__builtin_popcount(here));
     }
-    return any;
+    return released;
   }
 
   void finish_warp(unsigned base, uint32_t here, uint32_t holds) {
@@ -817,7 +819,7 @@ class Machine {
   std::size_t next_ = 0, position_ = 0, unfinished_ = 0;
   std::size_t arrived_ = 0;         // threads that wait at one plain barrier,
   const Call* first_ = nullptr;     // the first of them
-  bool all_ready_ = false;          // all threads go on from a barrier, whatever their state says
+  bool all_ready_ = false;          // all threads go on, whatever their state says
   bool parked_ = false;             // all threads of the block wait for the grid
   bool failed_ = false;
   char message_[1024] = "";
@@ -831,7 +833,6 @@ void run_blocks(Job& job) {
 constexpr std::chrono::microseconds kAlone{50};
 
 }  // namespace
-
 
 void fail(const char* format, ...) {
   va_list values;

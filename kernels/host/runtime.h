@@ -17,7 +17,10 @@ namespace nnlab {
 
 constexpr unsigned kWarp = 32;
 
-enum class Meeting : uint8_t { barrier, barrier_and, barrier_or, barrier_count, grid, warp, shuffle, ballot, any, all, act };
+// Of the block up to `grid`, then of the warp.
+enum class Meeting : uint8_t {
+  barrier, barrier_and, barrier_or, barrier_count, grid, warp, shuffle, ballot, any, all, act
+};
 
 // A place where a thread waits for others, and what it brings along.
 struct Call {

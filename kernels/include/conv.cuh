@@ -62,7 +62,8 @@ struct Correlation {
   index_t kernel_h, kernel_w;
   bool last;
 
-  __device__ __forceinline__ void column(index_t n, Entry& entry, index_t& store) const {
+  __device__ __forceinline__ Entry column(index_t n, index_t& store) const {
+    Entry entry;
     const Place u = place_of(n, d.count, h.count, w.count);
     entry.d = d.origin + u.d * d.step;
     entry.h = h.origin + u.h * h.step;
@@ -70,9 +71,11 @@ struct Correlation {
     entry.offset = u.plane * in.n + offset_of(in, entry.d, entry.h, entry.w);
     store = u.plane * out.n + offset_of(out, d.first_out + u.d * d.next_out, h.first_out + u.h * h.next_out,
                                         w.first_out + u.w * w.next_out);
+    return entry;
   }
 
-  __device__ __forceinline__ void depth(index_t k, Entry& entry, index_t& weight) const {
+  __device__ __forceinline__ Entry depth(index_t k, index_t& weight) const {
+    Entry entry;
     const index_t taps = d.taps * h.taps * w.taps;
     const index_t channel = last ? k % channels : k / taps;
     const Place j = place_of(last ? k / channels : k % taps, d.taps, h.taps, w.taps);
@@ -83,6 +86,7 @@ struct Correlation {
     const index_t slab = d.first_tap + j.d * d.next_tap, line = h.first_tap + j.h * h.next_tap;
     const index_t tap = (slab * kernel_h + line) * kernel_w + w.first_tap + j.w * w.next_tap;
     weight = channel * weight_channel + tap * weight_tap;
+    return entry;
   }
 };
 
@@ -94,7 +98,8 @@ struct WeightGradient {
   index_t channels;
   bool last;
 
-  __device__ __forceinline__ void column(index_t n, Entry& entry, index_t& store) const {
+  __device__ __forceinline__ Entry column(index_t n, index_t& store) const {
+    Entry entry;
     const index_t taps = window.d.kernel * window.h.kernel * window.w.kernel;
     const index_t channel = last ? n % channels : n / taps;
     const Place t = place_of(last ? n / channels : n % taps, window.d.kernel, window.h.kernel, window.w.kernel);
@@ -103,14 +108,17 @@ struct WeightGradient {
     entry.w = t.w * window.w.dilation;
     entry.offset = channel * x.c + offset_of(x, entry.d, entry.h, entry.w);
     store = n;
+    return entry;
   }
 
-  __device__ __forceinline__ void depth(index_t k, Entry& entry, index_t& gradient) const {
+  __device__ __forceinline__ Entry depth(index_t k, index_t& gradient) const {
+    Entry entry;
     const Place o = place_of(k, window.d.out, window.h.out, window.w.out);
     entry.d = window_start(window.d, o.d);
     entry.h = window_start(window.h, o.h);
     entry.w = window_start(window.w, o.w);
     entry.offset = o.plane * x.n + offset_of(x, entry.d, entry.h, entry.w);
     gradient = o.plane * dy.n + offset_of(dy, o.d, o.h, o.w);
+    return entry;
   }
 };

@@ -31,8 +31,8 @@
 
 #if __CUDA_ARCH__ >= 800
 #define NNLAB_MMA(shape, operands)                                                                     \
-  asm volatile("mma.sync.aligned." shape ".row.col.f32." operands ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, " \
-               "{%0, %1, %2, %3};\n"                                                                   \
+  asm volatile("mma.sync.aligned." shape ".row.col.f32." operands ".f32 "                              \
+               "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"                     \
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                        \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
 #else
@@ -65,7 +65,10 @@ __device__ __forceinline__ uint32 to_tf32(float x) {
 #define NNLAB_LDMATRIX(kind)                                                                                        \
   const uint32 place = (uint32)__cvta_generic_to_shared(row);                                                       \
   if (N == 1)                                                                                                       \
-    asm volatile("ldmatrix.sync.aligned.m8n8.x1" kind ".shared.b16 {%0}, [%1];\n" : "=r"(r[0]) : "r"(place) : "memory"); \
+    asm volatile("ldmatrix.sync.aligned.m8n8.x1" kind ".shared.b16 {%0}, [%1];\n"                                  \
+                 : "=r"(r[0])                                                                                       \
+                 : "r"(place)                                                                                       \
+                 : "memory");                                                                                       \
   else if (N == 2)                                                                                                  \
     asm volatile("ldmatrix.sync.aligned.m8n8.x2" kind ".shared.b16 {%0, %1}, [%2];\n"                               \
                  : "=r"(r[0]), "=r"(r[1 % N])                                                                       \
@@ -94,6 +97,11 @@ __device__ __forceinline__ void load_matrices_transposed(uint32 (&r)[N], const v
 
 #else  // the host
 
+// A checked build must not look at these two: one thread works on what the others have on their stacks.
+#ifndef NNLAB_UNCHECKED
+#define NNLAB_UNCHECKED
+#endif
+
 namespace nnlab {
 
 struct Product {  // a lane's part
@@ -103,11 +111,15 @@ struct Product {  // a lane's part
 
 struct HalfPair {
   static constexpr int values = 2;
-  static float get(uint32 word, int i) { return __half2float(__ushort_as_half((unsigned short)(word >> 16 * i))); }
+  static float get(uint32 word, int i) {
+    return __half2float(__ushort_as_half((unsigned short)(word >> 16 * i)));
+  }
 };
 struct BfloatPair {
   static constexpr int values = 2;
-  static float get(uint32 word, int i) { return __bfloat162float(__ushort_as_bfloat16((unsigned short)(word >> 16 * i))); }
+  static float get(uint32 word, int i) {
+    return __bfloat162float(__ushort_as_bfloat16((unsigned short)(word >> 16 * i)));
+  }
 };
 struct Tf32 {
   static constexpr int values = 1;
@@ -115,7 +127,7 @@ struct Tf32 {
 };
 
 template <class Type>
-void multiply(const uint64_t* lanes) {
+NNLAB_UNCHECKED void multiply(const uint64_t* lanes) {
   constexpr int width = 4 * Type::values;  // columns that a register of the four lanes of a row covers
   float a[16][2 * width], b[2 * width][8];
   for (int lane = 0; lane < 32; ++lane) {
@@ -147,7 +159,7 @@ struct Rows {  // what a lane loads, and where it goes
 };
 
 template <int N, bool TRANSPOSED>
-void distribute(const uint64_t* lanes) {
+NNLAB_UNCHECKED void distribute(const uint64_t* lanes) {
   for (int lane = 0; lane < 32; ++lane) {
     const int g = lane / 4, t = lane % 4;
     for (int i = 0; i < N; ++i) {

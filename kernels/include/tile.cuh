@@ -33,8 +33,20 @@ constexpr int across = tile_columns / width;  // threads side by side
 constexpr int skew = 4;                       // words between slices' rows: neighbouring k lie in different banks
 
 // Where a column or a step of k looks for its elements of B.
-struct __align__(16) Entry {
+struct Entry {
   index_t offset, d, h, w;
+};
+
+// Entries field by field, so that threads that read neighbouring ones have no bank conflicts.
+template <int size>
+struct Entries {
+  index_t offset[size], d[size], h[size], w[size];
+  __device__ __forceinline__ void set(int i, const Entry& entry) {
+    offset[i] = entry.offset;
+    d[i] = entry.d;
+    h[i] = entry.h;
+    w[i] = entry.w;
+  }
 };
 
 struct Product {
@@ -57,10 +69,10 @@ struct __align__(16) Tile {
     Slices slices;
     acc_t result[tile_rows][tile_columns + 1];
   };
-  Entry column[tile_columns];
-  Entry depth[2][table];
+  Entries<tile_columns> column;
+  Entries<2 * table> depth;  // two chunks, as in depth_a
   index_t store[tile_columns];  // where the results of a column go
-  index_t depth_a[2][table];
+  index_t depth_a[2 * table];
   Pass pass;
   Product product;
 };
@@ -109,7 +121,8 @@ template <class Pass>
 __device__ __forceinline__ void fill_depth(Tile<Pass>& tile, index_t chunk) {
   const int i = (int)threadIdx.x;
   const index_t k = tile.product.first + chunk * table + i;
-  if (k < tile.product.end) tile.pass.depth(k, tile.depth[chunk & 1][i], tile.depth_a[chunk & 1][i]);
+  const int place = (int)(chunk & 1) * table + i;
+  if (k < tile.product.end) tile.depth.set(place, tile.pass.depth(k, tile.depth_a[place]));
 }
 
 // The slice that begins `step` after first.
@@ -118,24 +131,23 @@ __device__ __forceinline__ void load(
     const Tile<Pass>& tile, const scalar_t* a, const scalar_t* b, index_t step, Staged& staged) {
   const Product& p = tile.product;
   const int steps = part_from(step, p.end - p.first, slice);
-  const Entry* depth = &tile.depth[step / table & 1][step % table];
-  const index_t* depth_a = &tile.depth_a[step / table & 1][step % table];
+  const int start = (int)(step % (2 * table));
+  const Entries<tile_columns>& to = tile.column;
+  const Entries<2 * table>& by = tile.depth;
   const Share<tile_rows> of_a(p.a_by_k);
   const Share<tile_columns> of_b(p.b_by_k);
 #pragma unroll
   for (int i = 0; i < of_a.count; ++i) {
     const int m = of_a.place(i), k = of_a.k(i);
-    staged.a[i] = m < p.rows && k < steps ? to_acc(a[(p.row0 + m) * p.row_stride + depth_a[k]]) : (acc_t)0;
+    staged.a[i] = m < p.rows && k < steps ? to_acc(a[(p.row0 + m) * p.row_stride + tile.depth_a[start + k]]) : (acc_t)0;
   }
 #pragma unroll
   for (int i = 0; i < of_b.count; ++i) {
-    const int n = of_b.place(i), k = of_b.k(i);
+    const int n = of_b.place(i), k = start + of_b.k(i);
     staged.b[i] = 0;
-    if (n < p.columns && k < steps) {
-      const Entry &to = tile.column[n], &by = depth[k];
-      if (between(to.d + by.d, p.size_d) && between(to.h + by.h, p.size_h) && between(to.w + by.w, p.size_w))
-        staged.b[i] = to_acc(b[to.offset + by.offset]);
-    }
+    if (n < p.columns && k < start + steps && between(to.d[n] + by.d[k], p.size_d) &&
+        between(to.h[n] + by.h[k], p.size_h) && between(to.w[n] + by.w[k], p.size_w))
+      staged.b[i] = to_acc(b[to.offset[n] + by.offset[k]]);
   }
 }
 
@@ -182,7 +194,7 @@ __device__ __forceinline__ void multiply(Tile<Pass>& tile, const scalar_t* a, co
   const index_t steps = p.end - p.first;
   acc_t sums[height][width] = {};
   for (int n = (int)threadIdx.x; n < p.columns; n += threads) {
-    tile.pass.column(p.column0 + n, tile.column[n], tile.store[n]);
+    tile.column.set(n, tile.pass.column(p.column0 + n, tile.store[n]));
   }
   fill_depth(tile, 0);
   __syncthreads();

@@ -7,20 +7,19 @@ lays the arguments out for a launch, says what was found in words, and adds up w
 from __future__ import annotations
 
 import ctypes
-import os
-import re
-import shutil
-import subprocess
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nnlab.backend import symbols
+from nnlab.backend.counts import COUNTS, PlaceTotals, Totals
 from nnlab.errors import DeviceError
 
 _ALIGNMENT = 256  # as cudaMalloc gives it
@@ -52,51 +51,6 @@ class _Finding(ctypes.Structure):
         ("before", _Access),
         ("text", ctypes.c_char * 256),
     ]
-
-
-_COUNTS = (
-    "global_accesses", "global_instructions", "sectors", "ideal_sectors",
-    "shared_accesses", "shared_instructions", "wavefronts", "ideal_wavefronts",
-)  # fmt: skip
-
-
-class _Totals(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in _COUNTS]
-
-
-@dataclass
-class Counts:
-    """What the launches of one kernel did. Only ``launches`` and the accesses are counted if not asked for more.
-
-    An access is one thread's; an instruction is what the lanes of a warp do at once. Sectors are the 32-byte pieces
-    of global memory that an instruction touches, ideally as few as its distinct bytes fill. Wavefronts are how often
-    shared memory (32 banks of 4 bytes) must be asked for it; 8 and 16-byte accesses take a half and a quarter of a
-    warp at once.
-    """
-
-    launches: int = 0
-    global_accesses: int = 0
-    global_instructions: int = 0
-    sectors: int = 0
-    ideal_sectors: int = 0
-    shared_accesses: int = 0
-    shared_instructions: int = 0
-    wavefronts: int = 0
-    ideal_wavefronts: int = 0
-
-
-@dataclass
-class Report:
-    """What was run inside ``with be.checked() as report``, by the kernels' names."""
-
-    counting: bool = False
-    kernels: dict[str, Counts] = field(default_factory=dict)
-
-    def add(self, kernel: str, counts: dict[str, int]) -> None:
-        total = self.kernels.setdefault(kernel, Counts())
-        total.launches += 1
-        for name, value in counts.items():
-            setattr(total, name, getattr(total, name) + value)
 
 
 # -- what nobody has written -------------------------------------------------------------------------------------------
@@ -218,7 +172,17 @@ class Arena:
     def totals(self) -> dict[str, int]:
         """What the launch has counted."""
         totals = self._checker.nnlab_checker_totals().contents
-        return {name: getattr(totals, name) for name in _COUNTS}
+        return {name: getattr(totals, name) for name in COUNTS}
+
+    def places(self) -> Iterator[tuple[Path, str, PlaceTotals]]:
+        """The places in the code that accessed memory, and what was counted there: the library, the line if it is known
+        without looking it up there."""
+        for number in count():
+            found = self._checker.nnlab_checker_place_totals(number)
+            if not found:
+                return
+            pc = found.contents.pc
+            yield self._library, self._line(pc) if pc >= _PLACE else "", PlaceTotals.from_buffer_copy(found.contents)
 
     def check(self, kernel: str, arguments: Sequence[Any]) -> None:
         """Nothing to do after a launch: a wrong access is not made."""
@@ -276,7 +240,7 @@ class Arena:
         if found.region == _DYNAMIC:
             return 0, f"dynamic shared memory ({found.region_bytes} bytes)"
         if found.region == _FIXED:
-            arrays = [one for one in _shared_arrays(self._library) if one[0] <= found.offset]
+            arrays = [one for one in symbols.shared_arrays(self._library) if one[0] <= found.offset]
             start, size, name = max(arrays, default=(0, found.region_bytes, "memory"))
             return start, f"shared {name} ({size} bytes)"
         slot = next(slot for slot in self._slots.values() if slot.number == found.region)
@@ -287,9 +251,7 @@ class Arena:
             line = ctypes.c_int()
             file: bytes = self._checker.nnlab_checker_place(pc - _PLACE, ctypes.byref(line))
             return f"{file.decode()}:{line.value}"
-        if shutil.which("addr2line") is None:
-            return f"in {self._kernel}; binutils' addr2line would tell the line"
-        return _line(self._library, pc)
+        return symbols.lines(self._library, (pc,))[0]
 
 
 @dataclass
@@ -332,32 +294,7 @@ def _functions(library: Path) -> ctypes.CDLL:
     loaded.nnlab_checker_writable.argtypes = [u32, u64, u64]
     loaded.nnlab_checker_poisoned.argtypes = [u32, u64, u32, pointer, u64]
     loaded.nnlab_checker_finding.restype = ctypes.POINTER(_Finding)
-    loaded.nnlab_checker_totals.restype = ctypes.POINTER(_Totals)
+    loaded.nnlab_checker_place_totals.restype = ctypes.POINTER(PlaceTotals)
+    loaded.nnlab_checker_totals.restype = ctypes.POINTER(Totals)
     loaded.nnlab_checker_place.restype = ctypes.c_char_p
     return loaded
-
-
-@cache
-def _shared_arrays(library: Path) -> list[tuple[int, int, str]]:
-    """Where the ``__shared__`` arrays of a library lie: start, bytes, name."""
-    program = shutil.which("objdump")
-    if program is None:
-        return []
-    command = [program, "--syms", "--demangle", str(library)]
-    symbols = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    found = re.findall(r"^([0-9a-f]+) .*\.tbss\s+([0-9a-f]+)\s+(.+)$", symbols, re.MULTILINE)
-    arrays = [(int(start, 16), int(size, 16), name.rpartition("::")[2]) for start, size, name in found]
-    return sorted(one for one in arrays if one[1:] != (1, "byte"))  # the runtime's own, see cuda_host.h
-
-
-_WRAPPERS = ("include/mma.cuh",)  # headers of kernels that stand for instructions: the kernel's own line is named
-
-
-@cache
-def _line(library: Path, pc: int) -> str:
-    """The line of a call's return address: the innermost one that is not the runtime's own."""
-    command = ["addr2line", "-i", "-e", str(library), hex(pc - 1)]
-    frames = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
-    places = [os.path.normpath(re.sub(r" \(discriminator \d+\)$", "", frame)) for frame in frames if frame]
-    own = [place for place in places if "/host/" not in place and not place.startswith(_WRAPPERS)]
-    return (own or places or ["line unknown"])[0]

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.backend import Device, checked, cpu
+from nnlab.backend import Device, checked, counts, cpu
 from nnlab.errors import ArgumentError, DeviceError, MissingExtraError, complaint
 
 POISON = 0xFF  # NaN in every floating type, -1 in every integer
@@ -110,7 +110,7 @@ class EmulatedBackend:
         self.xp: Any = _PoisonedModule()
         self.order: str | int = "ascending"
         self._in_order = False
-        self._report: checked.Report | None = None
+        self._report: counts.Report | None = None
 
     @property
     def arch(self) -> str:
@@ -148,7 +148,7 @@ class EmulatedBackend:
             self.order, self._in_order = before
 
     @contextmanager
-    def checked(self, counting: bool = False) -> Iterator[checked.Report]:
+    def checked(self, counting: bool = False) -> Iterator[counts.Report]:
         """Launches inside the context look at every access of memory; an error is raised before the access is made.
 
         Found are accesses outside of the arguments and of shared memory, writes through pointers to const, misaligned
@@ -158,12 +158,12 @@ class EmulatedBackend:
             counting: count memory sectors and bank conflicts too.
 
         Returns:
-            What was run, by kernel: :class:`nnlab.backend.checked.Counts`.
+            What was run, by kernel: :class:`nnlab.backend.counts.Counts`.
         """
         reason = checked.why_unusable()
         if reason is not None:
             raise DeviceError(f"[emulated] {reason}")
-        before, self._report = self._report, checked.Report(counting)
+        before, self._report = self._report, counts.Report(counting)
         try:
             yield self._report
         finally:
@@ -240,7 +240,7 @@ class EmulatedBackend:
             places.copy_back(written)
             checked.written(written)
             if report is not None:
-                report.add(name, places.totals())
+                report.add(name, places)
 
 
 @cache

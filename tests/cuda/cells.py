@@ -13,11 +13,13 @@ SHAPES = [(1, 1), (3, 5), (9, 20), (0, 4), (2, 33)]
 LARGE = [0.0, -8.0, 8.0, -60.0, 60.0, -3e4, 3e4, -np.inf, np.inf, np.nan]
 
 
-def sums(case: Case, blocks: int, rows: int, units: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The two gate sums and their biases on the host and on the device."""
+def sums(case: Case, blocks: int, rows: int, units: int, spoilt: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two gate sums and their biases on the host and on the device; ``spoilt``: not finite in the first row."""
     width = blocks * units
     shapes = {"x_gates": (rows, width), "h_gates": (rows, width), "x_bias": (width,), "h_bias": (width,)}
     host = {name: case.normal(*shape) for name, shape in shapes.items()}
+    if spoilt:
+        host["x_gates"][:1] = np.nan
     return host, {name: case.put(array) for name, array in host.items()}
 
 
@@ -27,6 +29,13 @@ def mask(case: Case, rows: int) -> np.ndarray:
     active[:1] = False
     active[1:2] = True
     return active
+
+
+def spoil(*arrays: np.ndarray) -> None:
+    """Infinity and NaN in the first row, which is frozen: they pass by and come into nothing else."""
+    for array in arrays:
+        array[:1] = np.inf
+        array[:1, ::2] = np.nan
 
 
 def added(wide: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

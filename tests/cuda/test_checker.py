@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from nnlab.backend import checked
+from nnlab.backend.counts import Counts, Line
 from nnlab.backend.emulated import KernelError
 from nnlab.cuda import host
 from nnlab.errors import ArgumentError, DeviceError
@@ -197,7 +198,7 @@ def build() -> Callable[[str], Path]:
     return lambda text: host.compile_text("test", text, macros={}, checked=True)
 
 
-def launch(library: Path, name: str, block: Any, *arguments: Any, grid: Any = 1, shared: int = 0) -> checked.Counts:
+def launch(library: Path, name: str, block: Any, *arguments: Any, grid: Any = 1, shared: int = 0) -> Counts:
     with BE.checked() as report:
         BE.run_kernel(library, name, grid, block, arguments, shared)
     return report.kernels[name]
@@ -543,7 +544,7 @@ def test_the_report_adds_up(build: Any) -> None:
     with BE.checked() as report:
         for _ in range(3):
             BE.run_kernel(build(MEMORY), "bytes", 1, 1, [np.zeros(2, np.uint8), np.zeros(2, np.uint8), np.int32(1)])
-    assert report.kernels == {"bytes": checked.Counts(launches=3, global_accesses=6)}
+    assert report.kernels == {"bytes": Counts(launches=3, global_accesses=6)}
 
 
 def test_the_build_must_be_the_asked_one(build: Any) -> None:
@@ -560,7 +561,7 @@ def test_without_addr2line(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     library = host.compile_text("bare", MEMORY, macros={}, checked=True)
     message = finding(library, "fill", 2, ints(3), ints(1), np.int32(5))
-    assert re.search(r"outside of it \(in fill; binutils' addr2line would tell the line\)$", message)
+    assert re.search(r"outside of it \(binutils' addr2line would tell the line\)$", message)
 
 
 def test_where_it_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -611,3 +612,14 @@ def test_counts(build: Any, name: str, arguments: Any, sectors: Any, wavefronts:
     found = report.kernels[name]
     assert (found.global_instructions, found.sectors, found.ideal_sectors) == sectors
     assert (found.shared_instructions, found.wavefronts, found.ideal_wavefronts) == wavefronts
+
+
+def test_counts_by_line(build: Any) -> None:
+    with BE.checked(counting=True) as report:
+        for _ in range(2):
+            BE.run_kernel(build(COUNTS), "columns", 1, 32, [np.zeros(1024, np.float32), np.int32(8)])
+    assert list(report.lines("columns").items()) == [
+        ("test.cu:6", Line(False, 2, 64, 8)),
+        ("test.cu:4 (shared)", Line(True, 2, 16, 2)),
+        ("test.cu:6 (shared)", Line(True, 2, 16, 2)),
+    ]

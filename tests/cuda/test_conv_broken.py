@@ -26,8 +26,8 @@ def _several_checks() -> None:
 
 MUTANTS = [
     ("include/tile.cuh", "step % table == 0", "step % table == table"),
-    ("include/tile.cuh", "tile.column[n], &by = depth[k]", "tile.column[n], &by = depth[0]"),
-    ("include/tile.cuh", "between(to.d + by.d, p.size_d) && ", ""),
+    ("include/tile.cuh", "to.offset[n] + by.offset[k]", "to.offset[n] + by.offset[start]"),
+    ("include/tile.cuh", "between(to.d[n] + by.d[k], p.size_d) &&", ""),
     ("include/tile.cuh", "q >= 0 && q < size", "q >= 0 && q <= size"),
     ("include/tile.cuh", "m < p.rows && k < steps ?", "m < p.rows ?"),
     ("include/tile.cuh", "(p.row0 + m) * p.row_stride", "m * p.row_stride"),

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import nnlab
-from nnlab import nn
 from nnlab.backend import get_backend
 from nnlab.geometry import pool_geometry
 from nnlab.ops import avg_pool, local_response_norm, max_pool, relu
@@ -80,25 +78,3 @@ def test_relu_and_local_response_norm(be: Any, dtype: str) -> None:
     same(be, s, want_s, 7)
     dx = local_response_norm.backward(be, dy=be.asarray(dy), x=be.asarray(x), s=s, **window)
     same(be, dx, local_response_norm.backward(CPU, dy=dy, x=x, s=want_s, **window), 14)
-
-
-@pytest.mark.parametrize("lengths", [None, [7, 2, 5]])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
-def test_recurrent_layers(be: Any, name: str, dtype: str, lengths: list[int] | None) -> None:
-    layer = getattr(nn, name)(5, 33, num_layers=2, bidirectional=True).to(dtype=dtype)
-    x = nnlab.randn(7, 3, 5, dtype=dtype)
-    results = []
-    for device in ("cpu", "cuda"):
-        layer.to(device).zero_grad()
-        given: Any = x.detach().to(device).requires_grad_()
-        packed = given if lengths is None else nn.utils.rnn.pack_padded_sequence(given, lengths, enforce_sorted=False)
-        y, last = layer(packed)
-        y = y if lengths is None else y.data
-        (y * y).sum().backward()
-        states = last if isinstance(last, tuple) else (last,)
-        grads = [given.grad, *(p.grad for p in layer.parameters())]
-        results.append([t.detach().cpu().numpy() for t in (y, *states, *grads)])
-    for number, (host, found) in enumerate(zip(*results, strict=True)):
-        # A difference of one step passes through the steps and layers after it.
-        near(found, host.astype(np.float64), 100 * 14, f"result {number}")

@@ -69,6 +69,27 @@ def test_layers(layer: tuple[Any, ...], dtype: str) -> None:
     _close(found, wanted, 1000)
 
 
+@pytest.mark.parametrize("lengths", [None, [7, 2, 5]])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_recurrent_layers(name: str, dtype: str, lengths: list[int] | None) -> None:
+    layer = getattr(nn, name)(5, 33, num_layers=2, bidirectional=True).to(dtype=dtype)
+    x = nnlab.randn(7, 3, 5, dtype=dtype)
+    results = []
+    for device in ("cpu", "cuda"):
+        layer.to(device).zero_grad()
+        given: Any = x.detach().to(device).requires_grad_()
+        packed = given if lengths is None else nn.utils.rnn.pack_padded_sequence(given, lengths, enforce_sorted=False)
+        y, last = layer(packed)
+        y = y if lengths is None else y.data
+        (y * y).sum().backward()
+        states = last if isinstance(last, tuple) else (last,)
+        grads = [given.grad, *(p.grad for p in layer.parameters())]
+        results.append([t.detach().cpu().numpy() for t in (y, *states, *grads)])
+    # A difference of one step passes through the steps and layers after it.
+    _close(results[1], results[0], 1000)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS, ids=IDS)
 def test_tensor_operations(function: Any) -> None:
     def of_library(*tensors: Any) -> Any:

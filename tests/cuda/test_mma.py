@@ -285,7 +285,7 @@ def test_a_wrong_fragment_is_noticed(build: Any, old: str, new: str) -> None:
         ("b[k + r * width][g]", "b[k + (1 - r) * width][g]"),
         ("lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2", "lane / 4 + i % 2 * 8, column = lane % 4 * 2 + i / 2"),
         ("word & 0xFFFFE000u", "word & 0xFFFFF000u"),
-        ("lanes[8 * i + g])->words[t]", "lanes[8 * i + g])->words[(t + 1) % 4]"),
+        ("->row.words[t]", "->row.words[(t + 1) % 4]"),
         ("from >> g % 2 * 16", "from >> (1 - g % 2) * 16"),
     ],
 )

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nnlab.backend import checked
+from nnlab.backend.emulated import KernelError
 from nnlab.cuda import launch
 from nnlab.errors import DtypeError
 from nnlab.ops._cuda import softmax as kernels
@@ -199,3 +201,22 @@ def test_a_broken_kernel_is_noticed(
     break_sources(monkeypatch, tmp_path, file, old, new)
     with pytest.raises(NOTICED):
         _several_checks()
+
+
+@pytest.mark.skipif(checked.why_unusable() is not None, reason=str(checked.why_unusable()))
+@pytest.mark.parametrize(
+    ("old", "finding"),
+    [
+        ("  __syncthreads();  // everybody has read what the last call left", "no barrier is between them"),
+        ("  __syncthreads();\n  value = parts[0];", "nobody has written"),
+    ],
+)
+def test_a_missing_barrier_of_a_team(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: str, finding: str) -> None:
+    """No order of threads shows the first one: all read before any writes for the next line. Each access does."""
+    small_grid(monkeypatch)
+    dy, y = (rng(113, k).standard_normal((5, 1100)).astype(np.float32) for k in range(2))
+    with EMULATED.checked():
+        kernels.softmax_backward(EMULATED, dy=dy, y=y, axis=1)
+    break_sources(monkeypatch, tmp_path, "include/team.cuh", old, old.replace("__syncthreads();", ""))
+    with pytest.raises(KernelError, match=rf"\[softmax_backward\].*{finding}"), EMULATED.checked():
+        kernels.softmax_backward(EMULATED, dy=dy, y=y, axis=1)

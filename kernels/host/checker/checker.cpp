@@ -611,6 +611,7 @@ NNLAB_API const char* nnlab_checker_place(uint32_t number, int* line) {
   *line = of_this_thread().places()[number].second;
   return of_this_thread().places()[number].first;
 }
+NNLAB_API const void* nnlab_checker_place_totals(uint32_t number) { return of_this_thread().counts.place(number); }
 NNLAB_API const void* nnlab_checker_totals() { return &of_this_thread().counts.totals; }
 
 }  // extern "C"

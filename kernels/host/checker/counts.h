@@ -16,6 +16,12 @@ struct Totals {
   uint64_t shared, shared_ops, wavefronts, ideal_wavefronts;
 };
 
+// The same for one place in the code: sectors, or wavefronts.
+struct PlaceTotals {
+  uint32_t pc, shared;
+  uint64_t ops, actual, ideal;
+};
+
 // The n-th accesses of a warp's lanes from one place in the code within an interval are taken as one instruction.
 class Counts {
  public:
@@ -41,11 +47,16 @@ class Counts {
     }
   }
 
+  // Totals of a place; null after the last one.
+  const PlaceTotals* place(uint32_t number) const {
+    return number < places_.size() ? &places_[number].totals : nullptr;
+  }
+
   // The end of an interval.
   void flush() {
     for (Place& place : places_) {
       for (auto& groups : place.warps) {
-        for (const Together& group : groups) place.shared ? banks(group, place.size) : sectors(group, place.size);
+        for (const Together& group : groups) place.totals.shared ? banks(group, place) : sectors(group, place);
         groups.clear();
       }
     }
@@ -59,7 +70,7 @@ class Counts {
   };
 
   struct Place {
-    bool shared;
+    PlaceTotals totals;
     uint32_t size;
     std::vector<std::vector<Together>> warps;  // by warp and occurrence
   };
@@ -67,7 +78,7 @@ class Counts {
   void add_part(unsigned thread, bool shared, uint64_t address, uint32_t size, uint32_t pc) {
     const uint64_t key = uint64_t{pc} << 8 | uint64_t{size} << 1 | shared;
     const auto number = numbers_.emplace(key, static_cast<uint32_t>(places_.size()));
-    if (number.second) places_.push_back({shared, size, std::vector<std::vector<Together>>(warps_)});
+    if (number.second) places_.push_back({{pc, shared, 0, 0, 0}, size, std::vector<std::vector<Together>>(warps_)});
     const uint32_t place = number.first->second;
     std::vector<uint32_t>& seen = occurrences_[thread];
     if (seen.size() <= place) seen.resize(place + 1);
@@ -78,7 +89,8 @@ class Counts {
     groups[occurrence].at[thread % kWarp] = address;
   }
 
-  void sectors(const Together& group, uint32_t size) {
+  void sectors(const Together& group, Place& place) {
+    const uint32_t size = place.size;
     uint64_t starts[kWarp];
     unsigned count = 0;
     for (unsigned lane = 0; lane < kWarp; ++lane)
@@ -96,11 +108,16 @@ class Counts {
     ++totals.global_ops;
     totals.sectors += touched;
     totals.ideal_sectors += (bytes + 31) / 32;
+    ++place.totals.ops;
+    place.totals.actual += touched;
+    place.totals.ideal += (bytes + 31) / 32;
   }
 
-  void banks(const Together& group, uint32_t size) {
+  void banks(const Together& group, Place& place) {
+    const uint32_t size = place.size;
     const unsigned lanes_at_once = size <= 4 ? kWarp : kWarp * 4 / size;
     ++totals.shared_ops;
+    ++place.totals.ops;
     for (unsigned base = 0; base < kWarp; base += lanes_at_once) {
       uint64_t words[kWarp * 2];
       unsigned count = 0;
@@ -117,6 +134,8 @@ class Counts {
       }
       totals.wavefronts += most;
       ++totals.ideal_wavefronts;
+      place.totals.actual += most;
+      ++place.totals.ideal;
     }
   }
 

@@ -12,6 +12,7 @@ from nnlab.geometry import ConvGeometry, conv_geometry, conv_transpose_geometry
 from nnlab.ops._cuda import conv as kernels
 from tests.cuda import drawn
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase, end
 from tests.oracles import conv as oracle
 from tests.oracles import conv_transpose as transposed
 
@@ -73,3 +74,45 @@ def standard(case: Case) -> None:
         patch.setattr(kernels, "LEAST_SHARE", 100)
         _all_passes(case, conv_geometry((2, 16, 8, 8), (32, 16, 3, 3), 1, 1), False)
         _all_passes(case, conv_geometry((2, 16, 8, 8), (16, 1, 3, 3), 1, 1, groups=16), False)
+
+
+def far_positions(case: FarCase) -> None:
+    """The last tile, and the last elements of kernels without tiles, of long lines."""
+    for inputs, outputs in ((5, 6), (2, 2)):
+        _far_passes(case, (1, inputs, FAR + 40), (1, inputs, 40), (outputs, inputs, 3))
+
+
+def far_images(case: FarCase) -> None:
+    """Likewise of many images."""
+    for inputs, outputs in ((5, 6), (2, 2)):
+        _far_passes(case, (FAR // 4 + 16, inputs, 3), (4, inputs, 3), (outputs, inputs, 3))
+
+
+def _far_passes(case: FarCase, shape: Any, near: Any, w_shape: Any) -> None:
+    """All but the last ``near`` elements of x and dy are 0; of the results the last elements are looked at."""
+    g, small = conv_geometry(shape, w_shape, 1, 1), conv_geometry(near, w_shape, 1, 1)
+    window = ((1,), (1,), (1,), 1)
+    for last in (False, True):
+        x, dy = (_far_array(case, shape, last) for shape in (g.x_shape, g.y_shape))
+        w, some = case.normal(*w_shape), (1, 1, 2)
+        x_end, dy_end = case.normal(*small.x_shape), case.normal(*small.y_shape)
+        end(x, small.x_shape)[...], end(dy, small.y_shape)[...] = x_end, dy_end
+        y = kernels.forward(case.be, x=x, w=w, geometry=g)
+        case.compare(end(y, some), w_shape[1] * 3, _last_outputs, some, x_end, w, None, *window[:2], (1,), *window[2:])
+        dx = kernels.input_grad(case.be, dy=dy, w=w, geometry=g)
+        case.compare(end(dx, some), w_shape[0] * 3, _last_gradients, 0, some, x_end, w, dy_end, *window)
+        dw = kernels.weight_grad(case.be, x=x, dy=dy, geometry=g)
+        case.compare(end(dw, (1, 1, 1)), 40, _last_gradients, 1, (1, 1, 1), x_end, w, dy_end, *window)
+        case.compare(kernels.bias_grad(case.be, dy=dy)[-1:], 40, _last_gradients, 2, (1,), x_end, w, dy_end, *window)
+
+
+def _far_array(case: FarCase, shape: Any, last: bool) -> np.ndarray:
+    return np.moveaxis(case.sparse(shape[0], shape[2], shape[1]), -1, 1) if last else case.sparse(*shape)
+
+
+def _last_outputs(some: Any, *problem: Any) -> np.ndarray:
+    return end(oracle.forward(*problem), some)
+
+
+def _last_gradients(which: int, some: Any, *problem: Any) -> np.ndarray:
+    return end(_gradient(which, *problem), some)

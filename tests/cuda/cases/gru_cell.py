@@ -8,7 +8,7 @@ import numpy as np
 
 from nnlab.ops._cuda import gru_cell as kernels
 from tests.cuda.case import Case
-from tests.cuda.cells import FAR_SHAPES, LARGE, SHAPES, FarArrays, added, mask, sums, where
+from tests.cuda.cells import FAR_SHAPES, LARGE, SHAPES, FarArrays, added, mask, spoil, sums, where
 from tests.cuda.far import FarCase
 from tests.oracles import recurrent as oracle
 
@@ -24,9 +24,11 @@ def _backward(gates: Any, h: Any, active: Any, *dh: Any) -> tuple[Any, ...]:
 
 
 def _both(case: Case, rows: int, units: int, masked: bool, arriving: int) -> None:
-    host, device = sums(case, 3, rows, units)
+    host, device = sums(case, 3, rows, units, spoilt=masked)
     h, *dh = (case.normal(rows, units) for _ in range(1 + arriving))
     active = mask(case, rows) if masked else None
+    if masked:
+        spoil(*dh)
     now = None if active is None else case.put(active)
     h_next, saved = kernels.forward(case.be, **device, h=case.put(h), active=now)
     case.compare((h_next, saved.gates), 8, _forward, host, h, active)

@@ -8,7 +8,7 @@ import numpy as np
 
 from nnlab.ops._cuda import lstm_cell as kernels
 from tests.cuda.case import Case
-from tests.cuda.cells import FAR_SHAPES, LARGE, SHAPES, FarArrays, added, mask, sums, where
+from tests.cuda.cells import FAR_SHAPES, LARGE, SHAPES, FarArrays, added, mask, spoil, sums, where
 from tests.cuda.far import FarCase
 from tests.oracles import recurrent as oracle
 
@@ -24,9 +24,11 @@ def _backward(gates: Any, c: Any, c_next: Any, dc_next: Any, active: Any, *dh: A
 
 
 def _both(case: Case, rows: int, units: int, masked: bool, arriving: int) -> None:
-    host, device = sums(case, 4, rows, units)
+    host, device = sums(case, 4, rows, units, spoilt=masked)
     h, c, dc_next, *dh = (case.normal(rows, units) for _ in range(3 + arriving))
     active = mask(case, rows) if masked else None
+    if masked:
+        spoil(c, *dh)
     now = None if active is None else case.put(active)
     h_next, c_next, saved = kernels.forward(case.be, **device, h=case.put(h), c=case.put(c), active=now)
     case.compare((h_next, c_next, saved.gates), 8, _forward, host, h, c, active)

@@ -9,7 +9,7 @@ import numpy as np
 from nnlab.ops._cuda import rnn_cell as kernels
 from nnlab.ops.rnn_cell import NONLINEARITIES
 from tests.cuda.case import Case
-from tests.cuda.cells import FAR_SHAPES, LARGE, SHAPES, FarArrays, added, mask, sums, where
+from tests.cuda.cells import FAR_SHAPES, LARGE, SHAPES, FarArrays, added, mask, spoil, sums, where
 from tests.cuda.far import FarCase
 from tests.oracles import recurrent as oracle
 
@@ -24,9 +24,11 @@ def _backward(h_next: Any, active: Any, nonlinearity: str, *dh: Any) -> tuple[An
 
 
 def _both(case: Case, rows: int, units: int, masked: bool, arriving: int, nonlinearity: str) -> None:
-    host, device = sums(case, 1, rows, units)
+    host, device = sums(case, 1, rows, units, spoilt=masked)
     h, *dh = (case.normal(rows, units) for _ in range(1 + arriving))
     active = mask(case, rows) if masked else None
+    if masked:
+        spoil(*dh)
     now = None if active is None else case.put(active)
     h_next, saved = kernels.forward(case.be, **device, h=case.put(h), nonlinearity=nonlinearity, active=now)
     case.compare(h_next, 4, _forward, host, h, active, nonlinearity)
