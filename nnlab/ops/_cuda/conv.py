@@ -17,12 +17,8 @@ from nnlab.geometry import ConvGeometry, Shape
 from nnlab.ops._cuda import windows
 
 DIRECT = 4
-THREADS, SUM_THREADS, SUM_CHANNELS, TILE_BYTES = (
-    64,
-    128,
-    32,
-    25600,
-)  # as in kernels/include/tile.cuh and kernels/conv.cu
+THREADS, TILE_BYTES = 64, 25600  # threads and tile_bytes of kernels/include/tile.cuh
+SUM_THREADS, SUM_CHANNELS = 128, 32  # sum_threads and the lanes of channels in kernels/conv.cu
 
 # A part of a weight or bias gradient adds up so many terms, fewer if there would not be so many blocks else, but at
 # least 64 slices of a tile, or 32 terms a thread.
