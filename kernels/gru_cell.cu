@@ -73,7 +73,7 @@ extern "C" __global__ void gru_cell_backward(
                 q = to_acc(gates[in + 3 * hidden]);
     const acc_t passed = arriving(e), zero = 0;
     const acc_t inner = frozen ? zero : passed * (1 - keep) * tanh_slope(fresh);
-    const scalar_t d_reset = to_scalar(frozen ? zero : inner * q * sigmoid_slope(reset));
+    const scalar_t d_reset = to_scalar(inner * q * sigmoid_slope(reset));
     const scalar_t d_keep = to_scalar(frozen ? zero : passed * (to_acc(h[e]) - fresh) * sigmoid_slope(keep));
     dx_gates[out] = d_reset;
     dh_gates[out] = d_reset;

@@ -1,4 +1,4 @@
-"""Compile every build of every kernel for every architecture and compare what it takes with kernels/budget.json.
+"""Compile the kernels for every architecture and compare what they take with kernels/budget.json.
 
     make kernels                              compile and compare; ends with an error on a spill or a rise
     make kernels ARGS=--update                lower the figures to what was found, add those of new kernels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from nnlab.backend import checked
 from nnlab.backend.emulated import KernelError
 from nnlab.cuda import host, sources
 from tests import emulator
+from tests.cuda import case
+from tests.cuda.common import break_sources
 from tests.cuda.test_cooperative import KERNELS, run_shift
 from tests.cuda.test_mma import COPIES, MMA, check_mma, run_pipeline, write
 
@@ -120,3 +123,33 @@ def test_shared_memory_of_each_block(build: Any) -> None:
     assert "block (1, 1, 0), thread (0, 0, 0): reads bytes 4 to 7 of shared number (8 bytes), which nobody" in str(
         caught.value
     )
+
+
+# Files with barriers: an operation whose case `standard` needs them all, and the values of its macros.
+USERS: dict[str, tuple[str, dict[str, int]]] = {
+    "conv.cu": ("conv", {}),
+    "include/team.cuh": ("softmax", {"TEAM": 256}),
+    "include/tile.cuh": ("conv", {}),
+}
+BARRIER = "__syncthreads();"
+
+
+def _barriers() -> list[tuple[str, int]]:
+    """The barriers of our kernels: file, and number in it. Those of grid_sync.cuh are the GPU's alone."""
+    root = sources.folder()
+    files = {path.relative_to(root).as_posix(): path.read_text() for path in sorted(root.rglob("*.cu*"))}
+    del files["include/grid_sync.cuh"]
+    code = {name: re.sub("//[^\\n]*", "", text) for name, text in files.items()}
+    return [(name, number) for name, text in code.items() for number in range(text.count(BARRIER))]
+
+
+@pytest.mark.parametrize(("file", "number"), _barriers())
+def test_a_barrier_less_in_our_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, number: int) -> None:
+    text = (sources.folder() / file).read_text()
+    parts = text.split(BARRIER)
+    broken = BARRIER.join([*parts[:number], parts[number] + parts[number + 1], *parts[number + 2 :]])
+    op, macros = USERS[file]
+    break_sources(monkeypatch, tmp_path, file, text, broken)
+    for order in (1, 2):  # small grids too
+        with pytest.raises(KernelError, match=r"no barrier is between them|which nobody has written"), BE.checked():
+            case.run(BE, op, "standard", "float32", 32, macros, orders=(order,))

@@ -96,10 +96,19 @@ def test_without_a_gpu_the_command_fails_and_says_why(tmp_path: Path, root: Path
     reason = cuda.why_unusable()
     if reason is None:
         pytest.skip("there is a GPU: make gpu-test")
-    command = [sys.executable, "-m", "tools.gpu_test", "--out", str(tmp_path), "--", "-k", "test_case and relu-both_passes-float32 and not bias_relu"]
+    command = [
+        sys.executable,
+        "-m",
+        "tools.gpu_test",
+        "--out",
+        str(tmp_path),
+        "--",
+        "-k",
+        "test_case and relu-both_passes-float32 and not bias_relu",
+    ]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout
     assert f"no GPU: {reason}" in done.stdout
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["counts"] == {"failed": 2}
+    assert set(report["counts"]) == {"failed"}
     assert all(f"no GPU is usable: {reason}" in test["reason"] for test in report["tests"].values())

@@ -21,7 +21,6 @@
 // its 32-byte sectors of global memory, or how often the 32 banks of shared memory must be asked for it.
 #include "../checker.h"
 
-#include <dlfcn.h>
 #include <link.h>
 #include <sys/mman.h>
 
