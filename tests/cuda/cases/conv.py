@@ -69,6 +69,12 @@ def bias_of_a_transposed_convolution(case: Case) -> None:
         case.compare(y, terms, transposed.forward, x, w, b, stride, (1, 1), extra, (1, 1), groups)
 
 
+def taps_far_apart(case: Case) -> None:
+    """Only the middle tap is inside; the others, and the windows that they belong to, are 2**33 away."""
+    for channels in (4, 1):
+        _all_passes(case, conv_geometry((2, channels, 1), (channels, channels, 3), 1, 2**33, 2**33), False)
+
+
 def standard(case: Case) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "LEAST_SHARE", 100)
