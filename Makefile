@@ -9,7 +9,7 @@ VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: train test kernels peer lint format wheel clean
+.PHONY: train test kernels race counts mutate gpu-test docs peer lint format wheel clean
 
 train: $(VENV)/.installed-run
 	$(BIN)/nnlab train $(ARGS)
@@ -24,9 +24,32 @@ peer: $(VENV)/.installed-test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 \
 		$$(grep -rl --include='*.py' 'importorskip("torch"' tests) $(ARGS)
 
-# Every kernel compiled for every architecture, and the array code looked up in CuPy; needs no GPU.
+# Every kernel compiled for every architecture and held against kernels/budget.json, and the array code looked up in CuPy;
+# needs no GPU.   make kernels ARGS='--update --reason "why"'
 kernels: $(VENV)/.installed-kernels
-	$(BIN)/python -m pytest tests/cuda $(ARGS)
+	$(BIN)/python -m tools.budget $(ARGS)
+	$(BIN)/python -m pytest tests/cuda/test_compiler.py tests/cuda/test_array_code.py tests/cuda/test_backend.py \
+		tests/test_device_code.py
+
+# The kernels changed in small ways: do the tests notice?   make mutate ARGS="--sample 40"   make mutate ARGS=relu.cu
+mutate: $(VENV)/.installed-test
+	$(BIN)/python -m tools.mutation $(ARGS)
+
+# On a machine with a GPU, CuPy, NumPy and pytest, which nothing is installed on.   make gpu-test ARGS="--out report"
+gpu-test:
+	$(PYTHON) -m tools.gpu_test $(ARGS)
+
+# docs/kernels.md, from the kernels' descriptions.
+docs: $(VENV)/.installed-run
+	$(BIN)/python -m tools.kernel_table
+
+# Every build of every kernel with each access of memory looked at: races, bounds, unwritten memory; needs no GPU.
+race: $(VENV)/.installed-test
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --checked tests/cuda/test_variants.py $(ARGS)
+
+# The kernels' memory traffic as it is now becomes what tests/cuda/test_counts.py compares with.
+counts: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q tests/cuda/test_counts.py --update-counts
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-// One step of Adam or AdamW on one parameter, in place:
+// One step of Adam or AdamW on up to 64 parameters (include/tensors.cuh), in place; for each of them:
 //   p = p * shrink                            AdamW: shrink = 1 - lr * weight_decay, weight_decay = 0 below
 //   g = (maximize ? -g : g) + weight_decay * p
 //   m = beta1 * m + rest1 * g;  v = beta2 * v + rest2 * g * g      rest = 1 - beta
@@ -9,14 +9,15 @@
 // Nothing is saved.
 //
 // Without weight decay p is not multiplied, so that an infinite p makes no NaN. Half types are computed in float32; p and
-// the moments are each rounded once, and p moves by moments that are not rounded yet.
+// the moments are each rounded once, and p moves by moments that are not rounded yet. A block takes a chunk of one
+// parameter at a time.
 //
 // Memory: reads p, g, m and v, writes p, m and v (amsgrad: and u).
 // Operations: about 12, a root and two divisions an element; memory-bound.
 // Sources: Kingma, Ba, "Adam", ICLR 2015; Reddi, Kale, Kumar, "On the convergence of Adam and beyond", ICLR 2018; Loshchilov,
 // Hutter, "Decoupled weight decay regularization", ICLR 2019.
-#include "include/indexing.cuh"
 #include "include/math.cuh"
+#include "include/tensors.cuh"
 #include "include/types.cuh"
 
 struct Rates {
@@ -46,35 +47,50 @@ __device__ __forceinline__ acc_t step_down(const Moved& moved, acc_t v, const Ra
 }
 
 extern "C" __global__ void adam_step(
-    scalar_t* __restrict__ p,        // [n]
-    const scalar_t* __restrict__ g,  // [n]
-    scalar_t* __restrict__ m,        // [n]
-    scalar_t* __restrict__ v,        // [n]
-    index_t n, RATES_PARAMETERS) {
+    const Tensors params,       // [count, sizes]
+    const ConstTensors grads,   // [count, sizes]
+    const Tensors exp_avgs,     // [count, sizes]
+    const Tensors exp_avg_sqs,  // [count, sizes]
+    const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part, RATES_PARAMETERS) {
   const Rates r = RATES;
-  for (index_t i = first_index(); i < n; i += index_stride()) {
-    const Moved moved = moments(to_acc(p[i]), to_acc(g[i]), to_acc(m[i]), to_acc(v[i]), r);
-    m[i] = to_scalar(moved.m);
-    v[i] = to_scalar(moved.v);
-    p[i] = to_scalar(step_down(moved, moved.v, r));
+  for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
+    const Chunk chunk = chunk_of(number, sizes, first_chunk, count, part);
+    scalar_t* __restrict__ p = params.at[chunk.tensor];
+    const scalar_t* __restrict__ g = grads.at[chunk.tensor];
+    scalar_t* __restrict__ m = exp_avgs.at[chunk.tensor];
+    scalar_t* __restrict__ v = exp_avg_sqs.at[chunk.tensor];
+    for (index_t i = chunk.start + (index_t)threadIdx.x; i < chunk.end; i += (index_t)blockDim.x) {
+      const Moved moved = moments(to_acc(p[i]), to_acc(g[i]), to_acc(m[i]), to_acc(v[i]), r);
+      m[i] = to_scalar(moved.m);
+      v[i] = to_scalar(moved.v);
+      p[i] = to_scalar(step_down(moved, moved.v, r));
+    }
   }
 }
 
 extern "C" __global__ void adam_amsgrad_step(
-    scalar_t* __restrict__ p,        // [n]
-    const scalar_t* __restrict__ g,  // [n]
-    scalar_t* __restrict__ m,        // [n]
-    scalar_t* __restrict__ v,        // [n]
-    scalar_t* __restrict__ u,        // [n]
-    index_t n, RATES_PARAMETERS) {
+    const Tensors params,           // [count, sizes]
+    const ConstTensors grads,       // [count, sizes]
+    const Tensors exp_avgs,         // [count, sizes]
+    const Tensors exp_avg_sqs,      // [count, sizes]
+    const Tensors max_exp_avg_sqs,  // [count, sizes]
+    const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part, RATES_PARAMETERS) {
   const Rates r = RATES;
-  for (index_t i = first_index(); i < n; i += index_stride()) {
-    const Moved moved = moments(to_acc(p[i]), to_acc(g[i]), to_acc(m[i]), to_acc(v[i]), r);
-    const acc_t before = to_acc(u[i]);
-    const acc_t highest = before > moved.v || before != before ? before : moved.v;
-    m[i] = to_scalar(moved.m);
-    v[i] = to_scalar(moved.v);
-    u[i] = to_scalar(highest);
-    p[i] = to_scalar(step_down(moved, highest, r));
+  for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
+    const Chunk chunk = chunk_of(number, sizes, first_chunk, count, part);
+    scalar_t* __restrict__ p = params.at[chunk.tensor];
+    const scalar_t* __restrict__ g = grads.at[chunk.tensor];
+    scalar_t* __restrict__ m = exp_avgs.at[chunk.tensor];
+    scalar_t* __restrict__ v = exp_avg_sqs.at[chunk.tensor];
+    scalar_t* __restrict__ u = max_exp_avg_sqs.at[chunk.tensor];
+    for (index_t i = chunk.start + (index_t)threadIdx.x; i < chunk.end; i += (index_t)blockDim.x) {
+      const Moved moved = moments(to_acc(p[i]), to_acc(g[i]), to_acc(m[i]), to_acc(v[i]), r);
+      const acc_t before = to_acc(u[i]);
+      const acc_t highest = before > moved.v || before != before ? before : moved.v;
+      m[i] = to_scalar(moved.m);
+      v[i] = to_scalar(moved.v);
+      u[i] = to_scalar(highest);
+      p[i] = to_scalar(step_down(moved, highest, r));
+    }
   }
 }

@@ -16,6 +16,7 @@
 // Memory: each pass reads its input once from DRAM (again from cache where windows overlap) and writes its result.
 // Operations: one addition a tap; a gradient also one division a tap; memory-bound.
 // Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", Proc. IEEE 1998.
+#include "include/adaptive.cuh"
 #include "include/indexing.cuh"
 #include "include/types.cuh"
 #include "include/window.cuh"
@@ -86,20 +87,6 @@ extern "C" __global__ void avg_pool_backward(
     }
     dx[i] = to_scalar(total);
   }
-}
-
-// The input positions first <= q < end of output o of adaptive pooling.
-struct Part {
-  index_t first, end;
-};
-
-__device__ __forceinline__ Part part_of(index_t o, index_t in, index_t out) {
-  return Part{o * in / out, ((o + 1) * in + out - 1) / out};
-}
-
-// The outputs first <= o < end whose positions hold q: o * in / out <= q is o * in < (q + 1) * out, and so on.
-__device__ __forceinline__ Part outputs_over(index_t q, index_t in, index_t out) {
-  return Part{q * out / in, ((q + 1) * out + in - 1) / in};
 }
 
 extern "C" __global__ void avg_pool_adaptive_forward(

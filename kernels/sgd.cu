@@ -1,4 +1,4 @@
-// One step of stochastic gradient descent on one parameter, in place:
+// One step of stochastic gradient descent on up to 64 parameters (include/tensors.cuh), in place; for each of them:
 //   d = (maximize ? -g : g) + weight_decay * p;  p = p - lr * d
 // and with momentum
 //   v = first ? d : momentum * v + keep * d;     p = p - lr * (nesterov ? d + momentum * v : v)
@@ -8,12 +8,12 @@
 // sgd_momentum_step  overwrites p and v; what v holds is not read if first. Nothing is saved.
 //
 // Without weight decay p is not multiplied, so that an infinite p makes no NaN. Half types are computed in float32; p and v
-// are each rounded once, and p moves by the v that is not rounded yet.
+// are each rounded once, and p moves by the v that is not rounded yet. A block takes a chunk of one parameter at a time.
 //
 // Memory: sgd_step reads p and g, writes p; sgd_momentum_step reads p, g and v, writes p and v.
 // Operations: up to 8 an element; memory-bound.
 // Source: Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning", ICML 2013.
-#include "include/indexing.cuh"
+#include "include/tensors.cuh"
 #include "include/types.cuh"
 
 __device__ __forceinline__ acc_t direction(acc_t p, acc_t g, acc_t weight_decay, int maximize) {
@@ -22,25 +22,38 @@ __device__ __forceinline__ acc_t direction(acc_t p, acc_t g, acc_t weight_decay,
 }
 
 extern "C" __global__ void sgd_step(
-    scalar_t* __restrict__ p,        // [n]
-    const scalar_t* __restrict__ g,  // [n]
-    index_t n, acc_t lr, acc_t weight_decay, int maximize) {
-  for (index_t i = first_index(); i < n; i += index_stride()) {
-    const acc_t old = to_acc(p[i]);
-    p[i] = to_scalar(old - lr * direction(old, to_acc(g[i]), weight_decay, maximize));
+    const Tensors params,      // [count, sizes]
+    const ConstTensors grads,  // [count, sizes]
+    const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part, acc_t lr, acc_t weight_decay,
+    int maximize) {
+  for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
+    const Chunk chunk = chunk_of(number, sizes, first_chunk, count, part);
+    scalar_t* __restrict__ p = params.at[chunk.tensor];
+    const scalar_t* __restrict__ g = grads.at[chunk.tensor];
+    for (index_t i = chunk.start + (index_t)threadIdx.x; i < chunk.end; i += (index_t)blockDim.x) {
+      const acc_t old = to_acc(p[i]);
+      p[i] = to_scalar(old - lr * direction(old, to_acc(g[i]), weight_decay, maximize));
+    }
   }
 }
 
 extern "C" __global__ void sgd_momentum_step(
-    scalar_t* __restrict__ p,        // [n]
-    const scalar_t* __restrict__ g,  // [n]
-    scalar_t* __restrict__ v,        // [n]
-    index_t n, acc_t lr, acc_t momentum, acc_t keep, acc_t weight_decay, int first, int nesterov, int maximize) {
-  for (index_t i = first_index(); i < n; i += index_stride()) {
-    const acc_t old = to_acc(p[i]);
-    const acc_t d = direction(old, to_acc(g[i]), weight_decay, maximize);
-    const acc_t speed = first ? d : to_acc(v[i]) * momentum + d * keep;
-    v[i] = to_scalar(speed);
-    p[i] = to_scalar(old - lr * (nesterov ? d + momentum * speed : speed));
+    const Tensors params,      // [count, sizes]
+    const ConstTensors grads,  // [count, sizes]
+    const Tensors buffers,     // [count, sizes]
+    const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part, acc_t lr, acc_t momentum,
+    acc_t keep, acc_t weight_decay, int first, int nesterov, int maximize) {
+  for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
+    const Chunk chunk = chunk_of(number, sizes, first_chunk, count, part);
+    scalar_t* __restrict__ p = params.at[chunk.tensor];
+    const scalar_t* __restrict__ g = grads.at[chunk.tensor];
+    scalar_t* __restrict__ v = buffers.at[chunk.tensor];
+    for (index_t i = chunk.start + (index_t)threadIdx.x; i < chunk.end; i += (index_t)blockDim.x) {
+      const acc_t old = to_acc(p[i]);
+      const acc_t d = direction(old, to_acc(g[i]), weight_decay, maximize);
+      const acc_t speed = first ? d : to_acc(v[i]) * momentum + d * keep;
+      v[i] = to_scalar(speed);
+      p[i] = to_scalar(old - lr * (nesterov ? d + momentum * speed : speed));
+    }
   }
 }

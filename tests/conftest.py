@@ -7,30 +7,38 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 from nnlab.random import manual_seed
+from tests.cuda.checked_report import CheckedReport
 from tests.cuda.variant_report import VariantReport
 
 ROOT = Path(__file__).resolve().parent.parent
 
-hypothesis.settings.register_profile(
-    "nnlab",
-    deadline=None,  # the first call of a case may compile or import
-    derandomize=True,  # the same cases on every machine
-    max_examples=50,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile("nnlab")
+if importlib.util.find_spec("hypothesis") is not None:  # a bare GPU machine has none; no test for a GPU draws with it
+    import hypothesis
+
+    hypothesis.settings.register_profile(
+        "nnlab",
+        deadline=None,  # the first call of a case may compile or import
+        derandomize=True,  # the same cases on every machine
+        max_examples=50,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("nnlab")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(VariantReport())
+    config.pluginmanager.register(CheckedReport())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-gpu", action="store_true", help="fail, instead of skipping, tests that need a GPU")
+    parser.addoption(
+        "--checked", action="store_true", help="look at every memory access in tests/cuda/test_variants.py"
+    )
+    parser.addoption("--update-counts", action="store_true", help="write tests/cuda/counts.json anew")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -48,8 +48,9 @@ def test_the_extras_exist(root: Path, install: ModuleType) -> None:
     assert {"cuda12", "cuda13", "vision", "plots", "demo", "tensorboard", "test", "lint"} <= set(extras)
     for name in ("cuda12", "cuda13"):
         wheels = " ".join(extras[name])
-        for part in ("cupy", "nvrtc", "runtime", "cublas", "nvidia-ml-py", "ml_dtypes"):
+        for part in ("cupy", "nvrtc", "runtime", "cublas", "nvidia-ml-py", "nnlab[bfloat16]"):
             assert part in wheels
+    assert any(wheel.startswith("ml_dtypes") for wheel in extras["bfloat16"])
 
 
 def test_an_old_python_is_told_clearly(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Differentiable activations and dropout.
 
 - ``relu(x)`` -> max(x, 0); NaN stays NaN; gradient 0 at 0.
+- ``bias_relu(x, b)`` -> max(x + b, 0), b along axis 1.
 - ``softmax(x, dim)``, ``log_softmax(x, dim)``.
 - ``dropout(x, p, generator=None)`` -> y: the training form, one draw of the generator (default: ``nnlab.random``'s);
   0 <= p <= 1. p = 0 draws nothing and returns x.
@@ -14,6 +15,7 @@ from nnlab import random
 from nnlab.autograd.reduce import one_dim
 from nnlab.autograd.tape import Node, Op
 from nnlab.errors import ArgumentError, complaint
+from nnlab.ops import bias_relu as bias_relu_ops
 from nnlab.ops import dropout as dropout_ops
 from nnlab.ops import relu as relu_ops
 from nnlab.ops import softmax as softmax_ops
@@ -48,6 +50,24 @@ class ReLUGrad(Op):
     @staticmethod
     def backward(ctx: Node, g: Tensor) -> Any:
         return ReLUGrad.apply(g, ctx.y)
+
+
+class BiasReLU(Op):
+    @staticmethod
+    def forward(ctx: Node, x: Any, b: Any) -> Any:
+        ctx.save_output()
+        return bias_relu_ops.forward(ctx.be, x=x, b=b)
+
+    @staticmethod
+    def backward(ctx: Node, dy: Tensor) -> Any:
+        dx = ReLUGrad.apply(dy, ctx.output_raw())
+        return dx, dx.sum((0, *range(2, dx.ndim))) if ctx.needs[1] else None
+
+    @staticmethod
+    def backward_raw(ctx: Node, dy: Any) -> Any:
+        if ctx.needs[1]:
+            return bias_relu_ops.backward(ctx.be, dy=dy, y=ctx.output_raw())
+        return relu_ops.backward(ctx.be, dy=dy, y=ctx.output_raw()), None
 
 
 class Softmax(Op):
@@ -110,6 +130,11 @@ class DropoutGrad(Op):
 def relu(x: Tensor) -> Tensor:
     """max(x, 0)."""
     return ReLU.apply(x)
+
+
+def bias_relu(x: Tensor, b: Tensor) -> Tensor:
+    """max(x + b, 0); x (N, C, ...), b (C,)."""
+    return BiasReLU.apply(x, b)
 
 
 def softmax(x: Tensor, dim: int) -> Tensor:

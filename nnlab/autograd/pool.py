@@ -81,7 +81,7 @@ class PlaceScatter(Op):
     @staticmethod
     def forward(ctx: Node, dy: Any, places: Any, size: Shape) -> Any:
         ctx.places = places
-        return adaptive_max_ops.scatter(ctx.be, dy=dy, places=places, size=size)
+        return max_ops.place_scatter(ctx.be, dy=dy, places=places, size=size)
 
     @staticmethod
     def backward(ctx: Node, g: Tensor) -> Any:
@@ -108,7 +108,20 @@ class AdaptiveMaxPool(Op):
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor, _: None) -> Any:
-        return PlaceScatter.apply(dy, ctx.places, ctx.size)
+        return AdaptiveScatter.apply(dy, ctx.places, ctx.size)
+
+
+class AdaptiveScatter(Op):
+    """:class:`PlaceScatter` for places in the windows of adaptive pooling."""
+
+    @staticmethod
+    def forward(ctx: Node, dy: Any, places: Any, size: Shape) -> Any:
+        ctx.places = places
+        return adaptive_max_ops.scatter(ctx.be, dy=dy, places=places, size=size)
+
+    @staticmethod
+    def backward(ctx: Node, g: Tensor) -> Any:
+        return Take.apply(g, ctx.places)
 
 
 class AvgPool(Op):

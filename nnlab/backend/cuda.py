@@ -206,7 +206,7 @@ class CudaBackend:
         if arch is None:
             raise DeviceError(f"[device] 'cuda:{index}' is not usable: NVRTC {nvrtc_version()} does not compile for it")
         self.arch: str = arch
-        self._functions: dict[tuple[Path, str], Any] = {}
+        self._functions: dict[tuple[Path, str, bool], Any] = {}
 
     @property
     def xp(self) -> Any:
@@ -251,6 +251,10 @@ class CudaBackend:
         """Give the memory pool's unused blocks back to the card."""
         self.xp.get_default_memory_pool().free_all_blocks()
 
+    def blocks_together(self, threads: int) -> int:
+        """How many blocks of so many threads a cooperative launch may have: one for each multiprocessor."""
+        return int(self._card.attributes["MultiProcessorCount"])
+
     def run_kernel(
         self,
         cubin: Path,
@@ -259,11 +263,20 @@ class CudaBackend:
         block: tuple[int, ...],
         arguments: Sequence[Any],
         shared: int = 0,
+        cooperative: bool = False,
     ) -> None:
         """Start a kernel of a cubin file. Only :mod:`nnlab.cuda.launch`, which has checked everything, calls this."""
-        function = self._functions.get((cubin, name))
+        function = self._functions.get((cubin, name, cooperative))
         cupy = self.xp
         if function is None:
-            function = cupy.RawModule(path=str(cubin)).get_function(name)
-            self._functions[cubin, name] = function
-        function(grid, block, tuple(arguments), shared_mem=shared)
+            module = cupy.RawModule(path=str(cubin), enable_cooperative_groups=cooperative)
+            function = self._functions[cubin, name, cooperative] = module.get_function(name)
+        function(grid, block, tuple(map(_by_value, arguments)), shared_mem=shared)
+
+
+def _by_value(argument: Any) -> Any:
+    """Tables as CuPy passes a struct by value: an array of NumPy with one element."""
+    if isinstance(argument, tuple):
+        addresses = np.array([0 if array is None else array.data.ptr for array in argument], np.uint64)
+        return addresses.view(f"V{addresses.nbytes}")
+    return np.array([argument]) if isinstance(argument, np.void) else argument

@@ -87,7 +87,7 @@ def _memory() -> int | None:
 def _cpu() -> dict[str, Any]:
     import numpy as np
 
-    from nnlab.ops._numpy.parallel import thread_count
+    from nnlab.backend.cpu import thread_count
 
     config: Any = np.show_config(mode="dicts")
     blas = config.get("Build Dependencies", {}).get("blas", {})

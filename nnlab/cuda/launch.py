@@ -10,7 +10,8 @@ The dtype of the data is the macro ``DTYPE_FLOAT32`` (``FLOAT16``, ``BFLOAT16``,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
@@ -40,6 +41,8 @@ _INTEGERS: dict[str, type[np.integer]] = {
     "uint64": np.uint64,
 }
 
+_TABLE = re.compile(r"(.+)\[(\d+)\]")
+
 FORCED: dict[str, int] = {}  # values of kernels' own macros that a test asks for, whatever a body prefers
 
 
@@ -57,7 +60,8 @@ class Kernel:
         name: the kernel's name, ``<op>_<pass>``.
         parameters: in the kernel's order, name and type. Arrays: ``"scalar*"`` (the dtype of the data), ``"acc*"`` (its
             accumulator) or a dtype such as ``"bool*"``. Scalars: ``"acc"``, ``"index"``, ``"int32"``, ``"uint32"``,
-            ``"int64"``, ``"uint64"``.
+            ``"int64"``, ``"uint64"``. Tables, structs of one array passed by value: ``"scalar*[64]"``, given as a list
+            of up to 64 arrays, ``"index[64]"``, of up to 64 numbers.
         dtypes: the dtypes that the data may have.
         variants: macros of the kernel's own (tile sizes and the like) and the values that each may take, the default
             first.
@@ -79,12 +83,15 @@ class Grid:
         threads: threads of a block, likewise.
         shared: bytes of dynamic shared memory of a block.
         macros: values of the kernel's own macros, where they are not the default.
+        cooperative: the blocks may wait for one another (kernels/include/grid_sync.cuh); at most
+            ``be.blocks_together(threads)`` of them.
     """
 
     blocks: tuple[int, ...]
     threads: tuple[int, ...]
     shared: int = 0
     macros: Mapping[str, int] = field(default_factory=dict)
+    cooperative: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ class Launch:
     block: tuple[int, ...]
     shared: int
     arguments: tuple[Any, ...] = field(repr=False)
+    cooperative: bool = False
 
 
 def dtype_macros(dtype: str, index_bits: int) -> dict[str, str | int]:
@@ -134,21 +142,28 @@ def prepare(
     if set(arguments) != set(kernel.parameters):
         wanted, got = ", ".join(kernel.parameters), ", ".join(arguments)
         raise ArgumentError(f"[{kernel.name}] arguments must be exactly {wanted}; got {got}")
-    arrays = {name: value for name, value in arguments.items() if kernel.parameters[name].endswith("*")}
+    arrays = dict(_arrays(kernel, arguments))
     data_dtype = _check_arrays(be, kernel, arrays)
     if isinstance(threads, int):
         grid = Grid((min(-(-threads // BLOCK), MAX_BLOCKS),), (BLOCK,))
     else:
         grid, threads = threads, prod(threads.blocks) * prod(threads.threads)
-        _check_grid(kernel, grid)
-    largest = max([threads, reach, *(int(array.size) for array in arrays.values())])
+        _check_grid(be, kernel, grid)
+    largest = max([threads, reach, *(int(array.size) for _, array in arrays.values())])
     index_bits = 32 if largest <= _INDEX_LIMIT else 64
     values = []
-    for name, kind in kernel.parameters.items():
-        value = arguments[name]
-        values.append(value if name in arrays else _scalar(kernel, name, kind, value, data_dtype, index_bits))
+    for name, declared in kernel.parameters.items():
+        value, (kind, entries) = arguments[name], _parsed(declared)
+        if kind.endswith("*"):
+            values.append(value if entries is None else (*value, *[None] * (entries - len(value))))
+        elif entries is None:
+            values.append(_scalar(kernel, name, kind, value, data_dtype, index_bits))
+        else:
+            row = [_scalar(kernel, name, kind, one, data_dtype, index_bits) for one in (*value, 0)]
+            values.append(_by_value(np.array(row[:-1] + row[-1:] * (entries - len(value)))))
     macros = dtype_macros(data_dtype, index_bits) | choose(kernel) | dict(grid.macros)
-    return Launch(kernel.unit, kernel.name, macros, grid.blocks, grid.threads, grid.shared, tuple(values))
+    sizes = grid.blocks, grid.threads, grid.shared
+    return Launch(kernel.unit, kernel.name, macros, *sizes, tuple(values), grid.cooperative)
 
 
 def launch(be: Any, kernel: Kernel, *, threads: int | Grid, reach: int = 0, **arguments: Any) -> None:
@@ -161,18 +176,19 @@ def launch(be: Any, kernel: Kernel, *, threads: int | Grid, reach: int = 0, **ar
 def run(be: Any, ready: Launch) -> None:
     """Start a checked launch."""
     image = _image(ready.unit, be.arch, tuple(ready.macros.items()))
-    be.run_kernel(image, ready.name, ready.grid, ready.block, ready.arguments, ready.shared)
+    be.run_kernel(image, ready.name, ready.grid, ready.block, ready.arguments, ready.shared, ready.cooperative)
 
 
 @cache
 def _image(unit: str, arch: str, macros: tuple[tuple[str, str | int], ...]) -> Path:
-    """What the device loads: a cubin, or the shared library that the device ``emulated`` (architecture host) runs."""
-    if arch == "host":
-        return host.compile_unit(unit, macros=dict(macros))
+    """What the device loads: a cubin, or the shared library that the device ``emulated`` runs (architecture host, or
+    host-checked)."""
+    if arch.startswith("host"):
+        return host.compile_unit(unit, macros=dict(macros), checked=arch == "host-checked")
     return compile_unit(unit, arch=arch, macros=dict(macros)).path
 
 
-def _check_grid(kernel: Kernel, grid: Grid) -> None:
+def _check_grid(be: Any, kernel: Kernel, grid: Grid) -> None:
     """Sizes that every card runs (there may be no blocks at all), macros that the kernel knows."""
     blocks, threads = grid.blocks, grid.threads
     if not 1 <= len(blocks) <= 3 or any(not 0 <= n <= most for n, most in zip(blocks, MAX_GRID)):
@@ -182,16 +198,43 @@ def _check_grid(kernel: Kernel, grid: Grid) -> None:
         raise ArgumentError(complaint(kernel.name, "threads", must, threads))
     if not 0 <= grid.shared <= MAX_SHARED:
         raise ArgumentError(complaint(kernel.name, "shared", f"be in 0..{MAX_SHARED}", grid.shared))
+    if grid.cooperative and prod(blocks) > (most := be.blocks_together(prod(threads))):
+        must = f"be at most {most} that run side by side on {be.device}"
+        raise ArgumentError(complaint(kernel.name, "blocks", must, blocks))
     for name, value in grid.macros.items():
         if value not in kernel.variants.get(name, ()):
             offered = ", ".join(f"{macro} in {values}" for macro, values in kernel.variants.items()) or "none"
             raise ArgumentError(complaint(kernel.name, "macros", f"be of its variants ({offered})", f"{name}={value}"))
 
 
-def _check_arrays(be: Backend, kernel: Kernel, arrays: Mapping[str, Any]) -> str:
+def _parsed(declared: str) -> tuple[str, int | None]:
+    """A parameter's type, or that of its entries and how many there are."""
+    table = _TABLE.fullmatch(declared)
+    return (declared, None) if table is None else (table[1], int(table[2]))
+
+
+def _arrays(kernel: Kernel, arguments: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, Any]]]:
+    """What messages call each array, its declared dtype and the array; the lengths of tables are checked."""
+    for name, value in arguments.items():
+        kind, entries = _parsed(kernel.parameters[name])
+        if entries is not None and not (isinstance(value, list | tuple) and len(value) <= entries):
+            got = f"{len(value)} entries" if isinstance(value, list | tuple) else type(value).__name__
+            raise ArgumentError(complaint(kernel.name, name, f"be a list of at most {entries} entries", got))
+        if kind.endswith("*"):
+            named = [(name, value)] if entries is None else [(f"{name}[{i}]", one) for i, one in enumerate(value)]
+            yield from ((label, (kind[:-1], array)) for label, array in named)
+
+
+def _by_value(array: np.ndarray) -> np.void:
+    """The bytes of an array as one scalar."""
+    scalar: np.void = array.view(f"V{array.nbytes}")[0]
+    return scalar
+
+
+def _check_arrays(be: Backend, kernel: Kernel, arrays: Mapping[str, tuple[str, Any]]) -> str:
     """Check each array; the common dtype of the data."""
     data: tuple[str, str] | None = None  # first array of the data's dtype: its name and dtype
-    for name, array in arrays.items():
+    for name, (declared, array) in arrays.items():
         if not be.is_array(array):
             raise DeviceError(
                 complaint(
@@ -201,7 +244,7 @@ def _check_arrays(be: Backend, kernel: Kernel, arrays: Mapping[str, Any]) -> str
         if not array.flags.c_contiguous:
             got = f"shape {array.shape} with strides {array.strides}"
             raise ShapeError(complaint(kernel.name, name, "be contiguous in C order", got))
-        declared, dtype = kernel.parameters[name].removesuffix("*"), array.dtype.name
+        dtype = array.dtype.name
         if declared == "acc":
             continue  # checked when the dtype of the data is known
         if declared != "scalar":
@@ -216,8 +259,8 @@ def _check_arrays(be: Backend, kernel: Kernel, arrays: Mapping[str, Any]) -> str
     if data is None:
         raise ArgumentError(f"[{kernel.name}] needs at least one array of the data's dtype")
     wanted = accumulator(data[1]).name
-    for name, array in arrays.items():
-        if kernel.parameters[name] == "acc*" and array.dtype.name != wanted:
+    for name, (declared, array) in arrays.items():
+        if declared == "acc" and array.dtype.name != wanted:
             raise DtypeError(complaint(kernel.name, name, f"be {wanted}", array.dtype.name))
     return data[1]
 

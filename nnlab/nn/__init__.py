@@ -34,9 +34,14 @@ from nnlab.nn.modules.pooling import (
     MaxUnpool2d,
     MaxUnpool3d,
 )
+from nnlab.nn.modules.recurrent import GRU, LSTM, RNN
+from nnlab.nn.modules.recurrent_cell import GRUCell, LSTMCell, RNNCell
 from nnlab.nn.parameter import Parameter
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -60,8 +65,10 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "GRUCell",
     "Identity",
     "L1Loss",
+    "LSTMCell",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
@@ -78,6 +85,7 @@ __all__ = [
     "ModuleList",
     "NLLLoss",
     "Parameter",
+    "RNNCell",
     "ReLU",
     "Sequential",
     "Sigmoid",

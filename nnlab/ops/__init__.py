@@ -9,7 +9,25 @@ from types import ModuleType
 from nnlab.backend import Backend
 
 # Operations that have hand-written kernels; all others run as array code.
-CUDA_KERNELS = frozenset({"adam", "avg_pool", "dropout", "local_response_norm", "max_pool", "relu", "sgd"})
+CUDA_KERNELS = frozenset(
+    {
+        "adam",
+        "adaptive_max_pool",
+        "avg_pool",
+        "bias_relu",
+        "conv",
+        "cross_entropy",
+        "dropout",
+        "gru_cell",
+        "local_response_norm",
+        "lstm_cell",
+        "max_pool",
+        "relu",
+        "rnn_cell",
+        "sgd",
+        "softmax",
+    }
+)
 
 
 @cache

@@ -19,5 +19,5 @@ def forward(be: Backend, *, x: Any, out: Shape) -> tuple[Any, Any]:
 
 
 def scatter(be: Backend, *, dy: Any, places: Any, size: Shape) -> Any:
-    """dx (N, C, *size); windows that share their maximum add up in row-major order."""
+    """dx (N, C, *size) for places that forward gave; windows that share their maximum add up in row-major order."""
     return body(be, "adaptive_max_pool").scatter(be, dy=dy, places=places, size=size)

@@ -24,9 +24,9 @@ def forward(be: Backend, *, x: Any, w: Any, b: Any = None, geometry: ConvGeometr
     return body(be, "conv").forward(be, x=x, w=w, b=b, geometry=geometry)
 
 
-def input_grad(be: Backend, *, dy: Any, w: Any, geometry: ConvGeometry) -> Any:
-    """dx (N, C, *in): the gradient of sum(y * dy) with respect to x."""
-    return body(be, "conv").input_grad(be, dy=dy, w=w, geometry=geometry)
+def input_grad(be: Backend, *, dy: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:
+    """dx (N, C, *in): the gradient of sum(y * dy) with respect to x; plus b (C,), a transposed convolution's bias."""
+    return body(be, "conv").input_grad(be, dy=dy, w=w, b=b, geometry=geometry)
 
 
 def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:

@@ -3,7 +3,7 @@
 ``geometry`` is that convolution's (from ``nnlab.geometry.conv_transpose_geometry``): its y is the transposed
 convolution's x (N, C, *in), its x the transposed convolution's y (N, O, *out), and w (C, O/G, *kernel) is shared. So
 
-    y  = conv.input_grad(dy=x, w) + b        dx = conv.forward(x=dy, w)        dw = conv.weight_grad(x=dy, dy=x)
+    y  = conv.input_grad(dy=x, w, b)        dx = conv.forward(x=dy, w)        dw = conv.weight_grad(x=dy, dy=x)
 
 Source: Zeiler et al., "Deconvolutional networks", CVPR 2010. docs/math/conv_transpose.md.
 """
@@ -19,10 +19,7 @@ from nnlab.ops import conv
 
 def forward(be: Backend, *, x: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:
     """y (N, O, *out)."""
-    y = conv.input_grad(be, dy=x, w=w, geometry=geometry)
-    if b is not None:
-        y += b.reshape(-1, *[1] * (y.ndim - 2))
-    return y
+    return conv.input_grad(be, dy=x, w=w, b=b, geometry=geometry)
 
 
 def input_grad(be: Backend, *, dy: Any, w: Any, geometry: ConvGeometry) -> Any:

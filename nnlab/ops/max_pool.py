@@ -50,3 +50,8 @@ def unpool(be: Backend, *, x: Any, places: Any, size: Shape) -> Any:
 def take(be: Backend, *, x: Any, places: Any) -> Any:
     """x (N, C, *size) at flat ``places`` (N, C, *out) of each plane; the gradient of ``unpool``."""
     return body(be, "max_pool").take(be, x=x, places=places)
+
+
+def place_scatter(be: Backend, *, dy: Any, places: Any, size: Shape) -> Any:
+    """(N, C, *size): zeros with dy (N, C, *out) added at ``places``, in row-major order; the gradient of ``take``."""
+    return body(be, "max_pool").place_scatter(be, dy=dy, places=places, size=size)

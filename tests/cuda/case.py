@@ -5,11 +5,13 @@ Imports nothing but nnlab, NumPy and pytest: the same cases run on a bare GPU ma
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ import pytest
 from nnlab import types
 from nnlab.cuda import launch
 from nnlab.cuda.launch import Kernel, Launch
-from nnlab.cuda.variants import Variant, launched, own_macros
+from nnlab.cuda.variants import INDEX_BITS, Variant, launched, own_macros
 from nnlab.ops import CUDA_KERNELS, _cuda
 from nnlab.testing import tolerance
 from tests.ops.common import rng, scattered
@@ -26,6 +28,9 @@ from tests.ops.common import rng, scattered
 # Orders of threads and blocks. Under the seeds the gate also makes small grids, so that threads take several elements.
 ORDERS: tuple[str | int, ...] = ("ascending", "descending", 1, 2)
 SMALL = {"MAX_BLOCKS": 2, "BLOCK": 32}
+
+# What NumPy can hold here: bfloat16 needs the package ml_dtypes.
+DTYPES = [name for name in launch.FLOATS if name != "bfloat16" or importlib.util.find_spec("ml_dtypes") is not None]
 
 
 class ScheduleError(AssertionError):
@@ -109,24 +114,24 @@ def near(found: np.ndarray, wanted: np.ndarray, terms: int | None, message: str 
 Function = Callable[[Case], None]
 
 
-def cases(op: str) -> dict[str, Function]:
-    """The cases of an operation by name: the public functions of ``tests/cuda/cases/<op>.py``."""
+def functions(op: str, far: bool) -> dict[str, Function]:
+    """The public functions of ``tests/cuda/cases/<op>.py`` by name; those called ``far_...``, or the others."""
     module = import_module(f"tests.cuda.cases.{op}")
     return {
         name: function
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith("_")
+        if function.__module__ == module.__name__ and not name.startswith("_") and name.startswith("far_") == far
     }
 
 
-def all_cases() -> Iterator[tuple[str, str]]:
-    for op in sorted(CUDA_KERNELS):
-        for name in cases(op):
-            yield op, name
+def cases(op: str) -> dict[str, Function]:
+    """The cases of an operation that run on every build."""
+    return functions(op, far=False)
 
 
 def dtypes(op: str) -> list[str]:
-    return [name for name in launch.FLOATS if any(name in kernel.dtypes for kernel in _cuda.kernels(op))]
+    """The dtypes that an operation's kernels have."""
+    return [name for name in DTYPES if any(name in kernel.dtypes for kernel in _cuda.kernels(op))]
 
 
 def macro_choices(op: str) -> list[dict[str, int]]:
@@ -136,6 +141,21 @@ def macro_choices(op: str) -> list[dict[str, int]]:
         for name, values in kernel.variants.items():
             every[name] = tuple(dict.fromkeys((*every.get(name, ()), *values)))
     return list(own_macros(Kernel(op, op, {}, variants=every)))
+
+
+def problems() -> list[tuple[Any, ...]]:
+    """Arguments of :func:`run` after the backend: every case on every build."""
+    return [
+        (op, name, dtype, bits, macros)
+        for op in sorted(CUDA_KERNELS)
+        for name in cases(op)
+        for dtype, bits, macros in product(dtypes(op), INDEX_BITS, macro_choices(op))
+    ]
+
+
+def problem_id(problem: tuple[Any, ...]) -> str:
+    op, name, dtype, bits, macros = problem
+    return "-".join([op, name, dtype, str(bits), *(f"{macro}={value}" for macro, value in macros.items())])
 
 
 def run(

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nnlab.backend import cuda, get_backend, resolve
@@ -153,21 +154,33 @@ def test_a_kernel_is_loaded_once_and_started_on_its_card(monkeypatch: pytest.Mon
     log: list[tuple[Any, ...]] = []
 
     class Module:
-        def __init__(self, path: str) -> None:
-            log.append(("load", path))
+        def __init__(self, path: str, enable_cooperative_groups: bool) -> None:
+            log.append(("load", path, enable_cooperative_groups))
 
         def get_function(self, name: str) -> Any:
             return lambda grid, block, arguments, shared_mem: log.append((name, grid, block, arguments, shared_mem))
 
     module: Any = sys.modules["cupy"]
     module.RawModule = Module
-    module.cuda.Device = lambda index: SimpleNamespace(use=lambda: log.append(("use", index)))
+    module.cuda.Device = lambda index: SimpleNamespace(
+        use=lambda: log.append(("use", index)), attributes={"MultiProcessorCount": 20}
+    )
     monkeypatch.setattr(cuda, "_install_allocator", lambda: None)
     be = cuda.CudaBackend(1)
     assert (be.device, be.arch) == ("cuda:1", "sm_86")
     for _ in range(2):
         be.run_kernel(Path("k.cubin"), "op_forward", (3,), (16, 16), [1, 2], 96)
     start = ("op_forward", (3,), (16, 16), (1, 2), 96)
-    assert log == [("use", 1), ("load", "k.cubin"), start, ("use", 1), start]
+    assert log == [("use", 1), ("load", "k.cubin", False), start, ("use", 1), start]
+    be.run_kernel(Path("k.cubin"), "op_forward", (3,), (16, 16), [1, 2], 96, cooperative=True)
+    assert log[5:] == [("use", 1), ("load", "k.cubin", True), start]
+    assert be.blocks_together(256) == 20
+    log.clear()
+    arrays = [SimpleNamespace(data=SimpleNamespace(ptr=address)) for address in (2**40, 256)]
+    be.run_kernel(Path("k.cubin"), "op_forward", (3,), (16, 16), [(*arrays, None), np.void(b"sixteen bytes...")], 96)
+    pointers, numbers = log[-1][3]
+    assert (pointers.size, numbers.size) == (1, 1)
+    assert pointers.tobytes() == np.array([2**40, 256, 0], np.uint64).tobytes()
+    assert numbers.tobytes() == b"sixteen bytes..."
     with pytest.raises(DeviceError, match=r"'cuda:2' does not exist, the driver shows 2 card\(s\)"):
         cuda.CudaBackend(2)

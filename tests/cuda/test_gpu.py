@@ -11,7 +11,7 @@ from nnlab import random
 from nnlab.backend import get_backend
 from nnlab.errors import DeviceError, OutOfMemoryError, ShapeError
 from nnlab.ops import dropout
-from tests.cuda.common import DTYPES
+from tests.cuda.case import DTYPES
 
 pytestmark = pytest.mark.gpu
 
@@ -21,7 +21,7 @@ def be() -> Any:
     return get_backend("cuda")
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int64", "bool"])
+@pytest.mark.parametrize("dtype", [*DTYPES, "int64", "bool"])
 def test_there_and_back(be: Any, dtype: str) -> None:
     host = np.arange(12).reshape(3, 4).astype(dtype)
     there = be.asarray(host)

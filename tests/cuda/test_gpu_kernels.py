@@ -1,4 +1,4 @@
-"""On a real GPU: each kernel against the CPU. Skipped elsewhere (see --require-gpu)."""
+"""On a real GPU: kernels on arrays of some size against the CPU. Skipped elsewhere (see --require-gpu)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from nnlab.backend import get_backend
 from nnlab.geometry import pool_geometry
 from nnlab.ops import avg_pool, local_response_norm, max_pool, relu
-from tests.cuda.common import CPU, DTYPES, near
-from tests.ops.common import rng
+from tests.cuda.case import DTYPES, near
+from tests.ops.common import CPU, rng
 
 pytestmark = pytest.mark.gpu
 

@@ -168,7 +168,7 @@ def test_run_compiles_once_for_the_backends_architecture(monkeypatch: pytest.Mon
     launch.run(Card(), ready)
     launch._image.cache_clear()
     assert compiled == [("unit", "sm_90a")]
-    assert calls == [("x.cubin", "unit_forward", (2,), (256,), ready.arguments, 0)] * 2
+    assert calls == [("x.cubin", "unit_forward", (2,), (256,), ready.arguments, 0, False)] * 2
 
 
 def test_a_grid_of_the_callers_own() -> None:
@@ -196,3 +196,48 @@ def test_a_grid_of_the_callers_own() -> None:
 def test_a_grid_that_not_every_card_runs_is_refused(grid: Grid, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         _prepare(grid)
+
+
+TABLES = Kernel("unit", "unit_step", {"p": "scalar*[3]", "g": "scalar*[3]", "m": "bool*[3]", "sizes": "index[3]"})
+
+
+def _tables(**changed: Any) -> launch.Launch:
+    arrays = [np.ones(n, np.float32) for n in (2, 5)]
+    masks = [np.ones(n, bool) for n in (2, 5)]
+    arguments = {"p": arrays, "g": [a.copy() for a in arrays], "m": masks, "sizes": [2, 5], **changed}
+    return prepare(CPU, TABLES, threads=7, arguments=arguments)
+
+
+@pytest.mark.parametrize(("limit", "dtype"), [(1000, np.int32), (4, np.int64)])
+def test_tables_are_filled_up(monkeypatch: pytest.MonkeyPatch, limit: int, dtype: type) -> None:
+    """Also the arrays in a table decide the width of an index."""
+    monkeypatch.setattr(launch, "_INDEX_LIMIT", limit)
+    p, _, _, sizes = _tables().arguments
+    assert isinstance(p, tuple)
+    assert [None if a is None else a.size for a in p] == [2, 5, None]
+    assert isinstance(sizes, np.void)
+    np.testing.assert_array_equal(np.frombuffer(sizes.tobytes(), dtype), [2, 5, 0])
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        (
+            {"p": [np.ones(1, np.float32)] * 4},
+            ArgumentError,
+            "'p' must be a list of at most 3 entries, got '4 entries'",
+        ),
+        ({"sizes": [1, 2, 3, 4]}, ArgumentError, "'sizes' must be a list of at most 3 entries, got '4 entries'"),
+        ({"p": np.ones(2, np.float32)}, ArgumentError, "'p' must be a list of at most 3 entries, got 'ndarray'"),
+        ({"sizes": [2, 2**40]}, ArgumentError, r"'sizes' must be in -2147483648..2147483647"),
+        ({"sizes": [2, 2.5]}, ArgumentError, "'sizes' must be an integer, got 2.5"),
+        ({"p": [np.ones(2)]}, DtypeError, r"'g\[0\]' must be float64 as 'p\[0\]' is, got 'float32'"),
+        ({"g": [np.ones(2, np.float32), np.ones(2, int)]}, DtypeError, r"'g\[1\]' must be one of float32"),
+        ({"m": [np.ones(2, np.uint8)]}, DtypeError, r"'m\[0\]' must be bool, got 'uint8'"),
+        ({"p": [np.ones(4, np.float32)[::2]]}, ShapeError, r"'p\[0\]' must be contiguous"),
+        ({"p": [[1.0]]}, DeviceError, r"'p\[0\]' must be an array of cpu, got 'builtins.list'"),
+    ],
+)
+def test_refuses_in_a_table(changed: dict[str, Any], error: type[NNLabError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        _tables(**changed)

@@ -7,30 +7,30 @@ launched.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
+from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
-from nnlab.cuda.variants import INDEX_BITS
 from tests import emulator
 from tests.cuda import case
+from tests.cuda.checked_report import CHECKED
 from tests.cuda.variant_report import LAUNCHED, TOTAL
 
 EMULATED = emulator.backend()
-PROBLEMS = [
-    (op, name, dtype, bits, macros)
-    for op, name in case.all_cases()
-    for dtype, bits, macros in product(case.dtypes(op), INDEX_BITS, case.macro_choices(op))
-]
+PROBLEMS = case.problems()
+CHECKED_ORDERS = ("ascending", "descending", 1)  # the checker finds a race under every order
 
 
-def _id(problem: tuple[Any, ...]) -> str:
-    op, name, dtype, bits, macros = problem
-    return "-".join([op, name, dtype, str(bits), *(f"{macro}={value}" for macro, value in macros.items())])
-
-
-@pytest.mark.parametrize("problem", PROBLEMS, ids=_id)
-def test_case(problem: tuple[Any, ...], record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.parametrize("problem", PROBLEMS, ids=case.problem_id)
+def test_case(
+    problem: tuple[Any, ...], record_property: Callable[[str, object], None], request: pytest.FixtureRequest
+) -> None:
+    """With ``--checked`` each access of memory is looked at."""
     record_property(TOTAL, len(PROBLEMS))
-    record_property(LAUNCHED, sorted(map(str, case.run(EMULATED, *problem))))
+    with EMULATED.checked() if request.config.getoption("--checked") else nullcontext() as report:
+        launched = case.run(EMULATED, *problem, orders=case.ORDERS if report is None else CHECKED_ORDERS)
+    record_property(LAUNCHED, sorted(map(str, launched)))
+    if report is not None:
+        record_property(CHECKED, {kernel: asdict(counts) for kernel, counts in report.kernels.items()})

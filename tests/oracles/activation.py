@@ -1,4 +1,4 @@
-"""relu and dropout, one element at a time."""
+"""relu, alone and with a bias, and dropout, one element at a time."""
 
 from __future__ import annotations
 
@@ -14,6 +14,23 @@ def relu(x) -> np.ndarray:
 def relu_grad(dy, y) -> np.ndarray:
     """dy where y is not 0; NaN is not."""
     return np.array([d if v != 0 else 0.0 for d, v in zip(dy.reshape(-1), y.reshape(-1))]).reshape(y.shape)
+
+
+def bias_relu(x, b) -> np.ndarray:
+    y = np.zeros(x.shape)
+    for i in np.ndindex(x.shape):
+        value = x[i] + b[i[1]]
+        y[i] = value if value > 0 or value != value else 0.0
+    return y
+
+
+def bias_relu_grad(dy, y) -> tuple[np.ndarray, np.ndarray]:
+    """(dx, db): dy where y is not 0 (NaN is not), and its sum over each channel."""
+    dx, db = np.zeros(y.shape), np.zeros(y.shape[1])
+    for i in np.ndindex(y.shape):
+        dx[i] = dy[i] if y[i] != 0 else 0.0
+        db[i[1]] += dx[i]
+    return dx, db
 
 
 def philox_word(seed: int, offset: int, i: int) -> int:

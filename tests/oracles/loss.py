@@ -17,6 +17,27 @@ def softmax(row) -> list[float]:
     return [math.exp(v) for v in log_softmax(row)]
 
 
+def softmax_grad(dy, y) -> list[float]:
+    """Gradient to the scores of a row, y its softmax."""
+    across = math.fsum(d * p for d, p in zip(dy, y))
+    return [p * (d - across) for d, p in zip(dy, y)]
+
+
+def log_softmax_grad(dy, y) -> list[float]:
+    """Gradient to the scores of a row, y its log-softmax."""
+    total = math.fsum(dy)
+    return [d - math.exp(q) * total for d, q in zip(dy, y)]
+
+
+def along(row_oracle, axis: int, *arrays) -> np.ndarray:
+    """An oracle of rows applied to each line of arrays of one shape."""
+    moved = [np.moveaxis(a, axis, -1) for a in arrays]
+    result = np.zeros(moved[0].shape)
+    for i in np.ndindex(result.shape[:-1] if result.size else (0,)):
+        result[i] = row_oracle(*(a[i].tolist() for a in moved))
+    return np.moveaxis(result, -1, axis)
+
+
 def cross_entropy(x, target, weight, ignore_index: int, smoothing: float) -> tuple[np.ndarray, float]:
     """(loss of each row, divisor of the mean); x (R, C), target (R,) class numbers."""
     classes = x.shape[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nnlab.nn.functional.activation import (
+    bias_relu,
     dropout,
     leaky_relu,
     log_softmax,
@@ -59,6 +60,7 @@ __all__ = [
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
+    "bias_relu",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "conv1d",

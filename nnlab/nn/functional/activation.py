@@ -7,7 +7,7 @@ from collections.abc import Callable
 from nnlab.autograd import Tensor
 from nnlab.autograd import activation as ops
 from nnlab.autograd.elementwise import where
-from nnlab.errors import ArgumentError, complaint
+from nnlab.errors import ArgumentError, ShapeError, complaint
 from nnlab.nn.functional._checks import check_input, check_probability
 
 
@@ -24,6 +24,24 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 def relu_(input: Tensor) -> Tensor:
     """In-place :func:`relu`."""
     return relu(input, inplace=True)
+
+
+def bias_relu(input: Tensor, bias: Tensor) -> Tensor:
+    """max(x + b, 0) with a bias per channel: the values of ``relu(x + b)`` in one pass over x, as are the gradients.
+
+    Args:
+        input: (N, C, ...).
+        bias: (C,), of the input's dtype.
+
+    Raises:
+        ShapeError: the input has no channels, or the bias does not fit them.
+    """
+    check_input("bias_relu", input, bias=bias)
+    if input.ndim < 2:
+        raise ShapeError(complaint("bias_relu", "input", "have shape (N, C, ...)", tuple(input.shape)))
+    if tuple(bias.shape) != (input.shape[1],):
+        raise ShapeError(complaint("bias_relu", "bias", f"have shape ({input.shape[1]},)", tuple(bias.shape)))
+    return ops.bias_relu(input, bias)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:

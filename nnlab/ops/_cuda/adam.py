@@ -1,24 +1,30 @@
-"""Steps of Adam and AdamW by ``kernels/adam.cu``, a launch a parameter."""
+"""Steps of Adam and AdamW by ``kernels/adam.cu``, many parameters a launch."""
 
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from typing import Any
 
 from nnlab.backend import Backend
-from nnlab.cuda.launch import Kernel, launch
+from nnlab.cuda.launch import Kernel
+from nnlab.ops._cuda import tensors
 from nnlab.ops._cuda.in_place import contiguous
 
 _RATES = ("size", "root", "eps", "beta1", "rest1", "beta2", "rest2", "weight_decay", "shrink")
 
 
-def _kernel(name: str, *arrays: str) -> Kernel:
-    parameters = {**dict.fromkeys(arrays, "scalar*"), "n": "index", **dict.fromkeys(_RATES, "acc"), "maximize": "int32"}
-    return Kernel("adam", name, parameters)
+_TABLE = f"scalar*[{tensors.TENSORS}]"
+_LISTS = ("params", "grads", "exp_avgs", "exp_avg_sqs", "max_exp_avg_sqs")
 
 
-_STEP = _kernel("adam_step", "p", "g", "m", "v")
-_AMSGRAD_STEP = _kernel("adam_amsgrad_step", "p", "g", "m", "v", "u")
+def _kernel(name: str, *lists: str) -> Kernel:
+    rates = {**dict.fromkeys(_RATES, "acc"), "maximize": "int32"}
+    return Kernel("adam", name, {**dict.fromkeys(lists, _TABLE), **tensors.PARAMETERS, **rates})
+
+
+_STEP = _kernel("adam_step", *_LISTS[:-1])
+_AMSGRAD_STEP = _kernel("adam_amsgrad_step", *_LISTS)
 
 
 def step(
@@ -50,11 +56,9 @@ def step(
         "shrink": 1 - lr * weight_decay if decoupled else 1.0,
         "maximize": int(maximize),
     }
-    for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
-        g = be.xp.asarray(grad, order="C")
-        if max_exp_avg_sqs is None:
-            with contiguous(be, param, exp_avgs[i], exp_avg_sqs[i]) as (p, m, v):
-                launch(be, _STEP, threads=p.size, p=p, g=g, m=m, v=v, n=p.size, **rates)
-        else:
-            with contiguous(be, param, exp_avgs[i], exp_avg_sqs[i], max_exp_avg_sqs[i]) as (p, m, v, u):
-                launch(be, _AMSGRAD_STEP, threads=p.size, p=p, g=g, m=m, v=v, u=u, n=p.size, **rates)
+    written = [params, exp_avgs, exp_avg_sqs, *([] if max_exp_avg_sqs is None else [max_exp_avg_sqs])]
+    with ExitStack() as stack:
+        p, *moments = [stack.enter_context(contiguous(be, *arrays)) for arrays in written]
+        flat_grads = [be.xp.asarray(grad, order="C") for grad in grads]
+        kernel = _STEP if max_exp_avg_sqs is None else _AMSGRAD_STEP
+        tensors.launch_all(be, kernel, dict(zip(_LISTS, [p, flat_grads, *moments])), **rates)

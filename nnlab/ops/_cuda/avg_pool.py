@@ -12,8 +12,7 @@ from nnlab.ops._cuda import windows
 _FIXED = {"n": "index", "count": "int32", "divisor": "acc", **windows.PARAMETERS}
 _FORWARD = Kernel("avg_pool", "avg_pool_forward", {"x": "scalar*", "y": "scalar*", **_FIXED})
 _BACKWARD = Kernel("avg_pool", "avg_pool_backward", {"dy": "scalar*", "dx": "scalar*", **_FIXED})
-_SIZES = ("in_d", "in_h", "in_w", "out_d", "out_h", "out_w")
-_ADAPTIVE = dict.fromkeys(("n", *_SIZES), "index")
+_ADAPTIVE = dict.fromkeys(("n", *windows.ADAPTIVE), "index")
 _ADAPTIVE_FORWARD = Kernel("avg_pool", "avg_pool_adaptive_forward", {"x": "scalar*", "y": "scalar*", **_ADAPTIVE})
 _ADAPTIVE_BACKWARD = Kernel("avg_pool", "avg_pool_adaptive_backward", {"dy": "scalar*", "dx": "scalar*", **_ADAPTIVE})
 
@@ -25,12 +24,6 @@ def _fixed(geometry: PoolGeometry, count_include_pad: bool, divisor_override: in
         "reach": windows.reach(geometry),
         **windows.arguments(geometry),
     }
-
-
-def _adaptive(size: Shape, out: Shape) -> dict[str, int]:
-    missing = (1,) * (3 - len(size))
-    reach = max(n * o + n + o for n, o in zip(size, out, strict=True))
-    return {"reach": reach, **dict(zip(_SIZES, (*missing, *size, *missing, *out), strict=True))}
 
 
 def forward(
@@ -56,7 +49,7 @@ def backward(
 def adaptive_forward(be: Backend, *, x: Any, out: Shape) -> Any:
     xp = be.xp
     y = xp.empty((*x.shape[:2], *out), x.dtype)
-    sizes = _adaptive(x.shape[2:], out)
+    sizes = windows.adaptive(x.shape[2:], out)
     launch(be, _ADAPTIVE_FORWARD, threads=y.size, x=xp.asarray(x, order="C"), y=y, n=y.size, **sizes)
     return y
 
@@ -64,6 +57,6 @@ def adaptive_forward(be: Backend, *, x: Any, out: Shape) -> Any:
 def adaptive_backward(be: Backend, *, dy: Any, size: Shape) -> Any:
     xp = be.xp
     dx = xp.empty((*dy.shape[:2], *size), dy.dtype)
-    sizes = _adaptive(size, dy.shape[2:])
+    sizes = windows.adaptive(size, dy.shape[2:])
     launch(be, _ADAPTIVE_BACKWARD, threads=dx.size, dy=xp.asarray(dy, order="C"), dx=dx, n=dx.size, **sizes)
     return dx

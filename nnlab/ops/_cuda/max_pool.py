@@ -1,4 +1,4 @@
-"""Max pooling by ``kernels/max_pool.cu``; ``positions`` and the check of places are array code."""
+"""Max pooling by ``kernels/max_pool.cu``; ``positions``, ``place_scatter`` and the check of places are array code."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, launch
 from nnlab.geometry import PoolGeometry, Shape
 from nnlab.ops._cuda import windows
-from nnlab.ops._numpy.max_pool import check_places, index_dtype, positions
+from nnlab.ops._numpy.max_pool import check_places, index_dtype, place_scatter, positions
 
-__all__ = ["forward", "gather", "positions", "scatter", "take", "unpool"]
+__all__ = ["forward", "gather", "place_scatter", "positions", "scatter", "take", "unpool"]
 
 
 def _pair(name: str, arrays: dict[str, str]) -> dict[str, Kernel]:

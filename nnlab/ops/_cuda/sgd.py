@@ -1,26 +1,31 @@
-"""Steps of stochastic gradient descent by ``kernels/sgd.cu``, a launch a parameter."""
+"""Steps of stochastic gradient descent by ``kernels/sgd.cu``, many parameters a launch."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from nnlab.backend import Backend
-from nnlab.cuda.launch import Kernel, launch
+from nnlab.cuda.launch import Kernel
+from nnlab.ops._cuda import tensors
 from nnlab.ops._cuda.in_place import contiguous
 
+_TABLE = f"scalar*[{tensors.TENSORS}]"
 _STEP = Kernel(
     "sgd",
     "sgd_step",
-    {"p": "scalar*", "g": "scalar*", "n": "index", "lr": "acc", "weight_decay": "acc", "maximize": "int32"},
+    {
+        **dict.fromkeys(("params", "grads"), _TABLE),
+        **tensors.PARAMETERS,
+        **dict.fromkeys(("lr", "weight_decay"), "acc"),
+        "maximize": "int32",
+    },
 )
 _MOMENTUM_STEP = Kernel(
     "sgd",
     "sgd_momentum_step",
     {
-        "p": "scalar*",
-        "g": "scalar*",
-        "v": "scalar*",
-        "n": "index",
+        **dict.fromkeys(("params", "grads", "buffers"), _TABLE),
+        **tensors.PARAMETERS,
         **dict.fromkeys(("lr", "momentum", "keep", "weight_decay"), "acc"),
         **dict.fromkeys(("first", "nesterov", "maximize"), "int32"),
     },
@@ -43,11 +48,10 @@ def step(
 ) -> None:
     common: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "maximize": int(maximize)}
     more: dict[str, Any] = {"momentum": momentum, "keep": 1 - dampening, "first": int(first), "nesterov": int(nesterov)}
-    for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
-        g = be.xp.asarray(grad, order="C")
+    flat_grads = [be.xp.asarray(grad, order="C") for grad in grads]
+    with contiguous(be, *params) as p, contiguous(be, *(buffers or [])) as v:
         if buffers is None:
-            with contiguous(be, param) as (p,):
-                launch(be, _STEP, threads=p.size, p=p, g=g, n=p.size, **common)
+            tensors.launch_all(be, _STEP, {"params": p, "grads": flat_grads}, **common)
         else:
-            with contiguous(be, param, buffers[i]) as (p, v):
-                launch(be, _MOMENTUM_STEP, threads=p.size, p=p, g=g, v=v, n=p.size, **common, **more)
+            lists = {"params": p, "grads": flat_grads, "buffers": v}
+            tensors.launch_all(be, _MOMENTUM_STEP, lists, **common, **more)

@@ -9,6 +9,7 @@ from typing import Any
 from nnlab.backend import Backend
 from nnlab.geometry import Shape
 from nnlab.ops._numpy.avg_pool import adaptive_ranges
+from nnlab.ops._numpy.max_pool import place_scatter
 
 
 def forward(be: Backend, *, x: Any, out: Shape) -> tuple[Any, Any]:
@@ -33,12 +34,4 @@ def forward(be: Backend, *, x: Any, out: Shape) -> tuple[Any, Any]:
 
 
 def scatter(be: Backend, *, dy: Any, places: Any, size: Shape) -> Any:
-    xp = be.xp
-    planes = dy.shape[0] * dy.shape[1]
-    dx = xp.zeros((planes, prod(size)), dy.dtype)
-    grads, rows = dy.reshape(planes, prod(dy.shape[2:])), xp.arange(planes)
-    columns = places.reshape(grads.shape)
-    # Within one output position each plane is hit once, so plain indexed addition loses nothing.
-    for o in range(grads.shape[1]):
-        dx[rows, columns[:, o]] += grads[:, o]
-    return dx.reshape(*dy.shape[:2], *size)
+    return place_scatter(be, dy=dy, places=places, size=size)

@@ -144,13 +144,15 @@ def forward(be: Backend, *, x: Any, w: Any, b: Any, geometry: ConvGeometry) -> A
     return y.astype(x.dtype, copy=False)
 
 
-def input_grad(be: Backend, *, dy: Any, w: Any, geometry: ConvGeometry) -> Any:
+def input_grad(be: Backend, *, dy: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:
     g = geometry
     wide_dy, wide_w = wide(be, dy), wide(be, w)
     if max(g.stride) == 1 and w.shape[0] <= 2 * g.x_shape[1]:
         dx = _input_grad_flipped(be, wide_dy, wide_w, g)
     else:
         dx = _input_grad_folded(be, wide_dy, wide_w, g)
+    if b is not None:
+        dx += wide(be, b).reshape(-1, *[1] * (dx.ndim - 2))
     return dx.astype(dy.dtype, copy=False)
 
 

@@ -148,3 +148,15 @@ def unpool(be: Backend, *, x: Any, places: Any, size: Shape) -> Any:
 
 def take(be: Backend, *, x: Any, places: Any) -> Any:
     return x.reshape(-1)[_flat(be, places, prod(x.shape[2:])).reshape(-1)].reshape(places.shape)
+
+
+def place_scatter(be: Backend, *, dy: Any, places: Any, size: Shape) -> Any:
+    xp = be.xp
+    planes = dy.shape[0] * dy.shape[1]
+    grads, rows = wide(be, dy).reshape(planes, prod(dy.shape[2:])), xp.arange(planes)
+    dx = xp.zeros((planes, prod(size)), grads.dtype)
+    columns = places.reshape(grads.shape)
+    # Within one output position each plane is hit once, so plain indexed addition loses nothing.
+    for o in range(grads.shape[1]):
+        dx[rows, columns[:, o]] += grads[:, o]
+    return dx.reshape(*dy.shape[:2], *size).astype(dy.dtype, copy=False)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from nnlab.backend import Backend
+from nnlab.backend.cpu import thread_count
 
 _local = threading.local()
 _blas_lock = threading.Lock()
@@ -33,14 +34,6 @@ BLAS_NAMES = (
     ("openblas_set_num_threads", "openblas_get_num_threads"),
     ("MKL_Set_Num_Threads", "MKL_Get_Max_Threads"),
 )
-
-
-def thread_count() -> int:
-    """Threads to use: OMP_NUM_THREADS if set, else the cores this process may run on."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

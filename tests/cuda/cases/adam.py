@@ -9,6 +9,7 @@ import numpy as np
 
 from nnlab.ops._cuda import adam as kernels
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase
 from tests.oracles import optim as oracle
 
 SHAPES = [(), (0, 2), (3, 5), (100,)]
@@ -48,6 +49,22 @@ def steps_with_amsgrad(case: Case) -> None:
     _steps(case, amsgrad=True)
 
 
+def standard(case: Case) -> None:
+    o = {"t": 3, "lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 0.05, "weight_decay": 0.3, "maximize": False}
+    p, m, g = (case.normal(40, 30) for _ in range(3))
+    v, u = (case.uniform(0.1, 2, 40, 30) for _ in range(2))
+    for amsgrad in (False, True):
+        _step(case, [[p], [m], [v], [u]], [g], amsgrad, **o, decoupled=False)
+
+
+def decay_that_is_as_large_as_the_parameter(case: Case) -> None:
+    """Also twice as large with the sign changed: the factor is 0, or 2."""
+    o = {"t": 2, "lr": 0.5, "beta1": 0.9, "beta2": 0.5, "eps": 0.1, "decoupled": True, "maximize": False}
+    for decay in (2.0, -2.0):
+        arrays = [case.normal(5), case.uniform(0, 1, 5), case.uniform(0, 1, 5), case.uniform(0, 1, 5)]
+        _step(case, [[a] for a in arrays], [case.normal(5)], False, weight_decay=decay, **o)
+
+
 def nan_and_infinity(case: Case) -> None:
     """NaN stays in the largest moment; without weight decay an infinite parameter stays."""
     o = {"t": 1, "lr": 0.5, "beta1": 0.9, "beta2": 0.5, "eps": 0.1, "weight_decay": 0.0, "decoupled": False}
@@ -55,3 +72,19 @@ def nan_and_infinity(case: Case) -> None:
     m, v, g = case.host([0, 0, 0, 0]), case.host([1, 1, 1, 1]), case.host([1, 1, 1, 1])
     for amsgrad in (False, True):
         _step(case, [[p], [m], [v], [u]], [g], amsgrad, **o, maximize=False)
+
+
+def far_elements(case: FarCase) -> None:
+    o = {"t": 3, "lr": 0.1, "beta1": 0.5, "beta2": 0.75, "eps": 0.1, "weight_decay": 0.1, "decoupled": False}
+    for amsgrad in (False, True):
+        p, g, m, v, u = (case.sparse(FAR + 5) for _ in range(5))
+        for array in (p, g, m, v, u):
+            array[-5:] = case.uniform(0.5, 2, 5)
+        before = [array[-5:].copy() for array in (p, g, m, v, u)]
+        kernels.step(
+            case.be, params=[p], grads=[g], exp_avgs=[m], exp_avg_sqs=[v], max_exp_avg_sqs=[u] if amsgrad else None,
+            maximize=False, **o,
+        )  # fmt: skip
+        found = tuple(array[-5:] for array in ((p, m, v, u) if amsgrad else (p, m, v)))
+        wanted = before if amsgrad else [*before[:4], None]
+        case.compare(found, 8, _oracle, *wanted, scale=1, maximize=False, **o)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from nnlab.ops._cuda import dropout as kernels
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase
 from tests.oracles import activation as oracle
 
 SHAPES = [(), (1,), (3,), (4,), (5,), (0, 3), (2, 3, 5), (300,)]
@@ -11,14 +14,21 @@ SHAPES = [(), (1,), (3,), (4,), (5,), (0, 3), (2, 3, 5), (300,)]
 
 def both_passes(case: Case) -> None:
     for shape in SHAPES:
-        p = float(case.random.choice([0.0, 0.1, 0.5, 0.9, 1.0]))
-        seed, offset = (int(n) for n in case.random.integers(0, 2**64, 2, "uint64"))
-        x, dy = case.normal(*shape), case.normal(*shape)
-        y, saved = kernels.forward(case.be, x=case.put(x), p=p, seed=seed, offset=offset)
-        case.compare(saved.mask, None, oracle.kept, shape, p, seed, offset)
-        case.compare(y, 1, oracle.dropout, x, p, seed, offset)
-        dx = kernels.backward(case.be, dy=case.put(dy), saved=saved)
-        case.compare(dx, 1, oracle.dropout, dy, p, seed, offset)
+        _both_passes(case, shape, float(case.random.choice([0.0, 0.1, 0.5, 0.9, 1.0])))
+
+
+def standard(case: Case) -> None:
+    _both_passes(case, (2, 8, 10, 10), 0.5)
+
+
+def _both_passes(case: Case, shape: tuple[int, ...], p: float) -> None:
+    seed, offset = (int(n) for n in case.random.integers(0, 2**64, 2, "uint64"))
+    x, dy = case.normal(*shape), case.normal(*shape)
+    y, saved = kernels.forward(case.be, x=case.put(x), p=p, seed=seed, offset=offset)
+    case.compare(saved.mask, None, oracle.kept, shape, p, seed, offset)
+    case.compare(y, 1, oracle.dropout, x, p, seed, offset)
+    dx = kernels.backward(case.be, dy=case.put(dy), saved=saved)
+    case.compare(dx, 1, oracle.dropout, dy, p, seed, offset)
 
 
 def a_word_at_the_threshold_is_kept(case: Case) -> None:
@@ -35,3 +45,17 @@ def dropped_infinities_become_zero(case: Case) -> None:
     y, saved = kernels.forward(case.be, x=case.put(x), p=0.5, seed=1, offset=2)
     case.compare(y, None, oracle.dropout, x, 0.5, 1, 2)
     case.compare(kernels.backward(case.be, dy=case.put(x), saved=saved), None, oracle.dropout, x, 0.5, 1, 2)
+
+
+def far_elements(case: FarCase) -> None:
+    """The number of a block of four words is beyond 32 bits; and with 32-bit indices, of which four times n is none."""
+    for n in (4 * FAR + 3, 2**30 - 1):
+        p, seed, offset = 0.5, 3, 4
+        x, dy = case.sparse(n), case.sparse(n)
+        x[-3:], dy[-3:] = case.normal(3), case.normal(3)
+        keep = np.array([oracle.philox_word(seed, offset, i) >= p * 2**32 for i in range(n - 3, n)])
+        y, saved = kernels.forward(case.be, x=x, p=p, seed=seed, offset=offset)
+        case.compare(saved.mask[-3:], None, np.array, keep)
+        case.compare(y[-3:], None, np.where, keep, x[-3:] * 2, 0)
+        dx = kernels.backward(case.be, dy=dy, saved=saved)
+        case.compare(dx[-3:], None, np.where, keep, dy[-3:] * 2, 0)

@@ -11,6 +11,7 @@ from nnlab.geometry import PoolGeometry, pool_geometry
 from nnlab.ops._cuda import max_pool as kernels
 from tests.cuda import drawn
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase, end
 from tests.oracles import pool as oracle
 
 
@@ -48,6 +49,13 @@ def drawn_windows(case: Case) -> None:
         _all_passes(case, _ties(case, *g.x_shape), g)
 
 
+def standard(case: Case) -> None:
+    for size, kernel, pad in ((12, 3, 1), (18, 17, 0)):
+        g = pool_geometry((2, 4, size, size), kernel, 2, pad)
+        _all_passes(case, _ties(case, *g.x_shape), g)
+    _unpool_and_take(case, (2, 4, 6, 6), (12, 12))
+
+
 def kernels_of_more_than_256_taps(case: Case) -> None:
     for kernel in ((16, 16), (17, 16)):
         x = np.zeros((1, 1, 18, 18))
@@ -68,11 +76,51 @@ def gather_of_any_tap(case: Case) -> None:
         case.compare(y, None, oracle.taps_at, x, index, g.kernel, g.stride, g.pad_low, g.dilation)
 
 
+def taps_far_apart(case: Case) -> None:
+    """The outer taps of a window are 2**31 elements away from the one element of the input."""
+    for dims in (1, 2, 3):
+        far = (2**31,) + (0,) * (dims - 1)
+        g = pool_geometry((1, 2, *[1] * dims), (3, *[1] * (dims - 1)), 2**33, far, (2**31, *[1] * (dims - 1)))
+        x, dy = case.normal(*g.x_shape), case.normal(*g.y_shape)
+        y, index = kernels.forward(case.be, x=case.put(x), geometry=g)
+        case.compare((y, index), None, _centre, x)
+        case.compare(kernels.scatter(case.be, dy=case.put(dy), index=index, geometry=g), None, np.array, dy)
+        case.compare(kernels.gather(case.be, x=case.put(x), index=index, geometry=g), None, np.array, x)
+
+
+def _centre(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return x, np.ones(x.shape, int)
+
+
 def unpool_and_take(case: Case) -> None:
-    x, z = case.normal(2, 3, 4, 5), case.normal(2, 3, 7, 9)
-    places = np.stack([case.random.permutation(63)[:20] for _ in range(6)]).reshape(x.shape)
+    _unpool_and_take(case, (2, 3, 4, 5), (7, 9))
+
+
+def _unpool_and_take(case: Case, shape: tuple[int, ...], size: tuple[int, ...]) -> None:
+    planes = shape[:2]
+    x, z = case.normal(*shape), case.normal(*planes, *size)
+    chosen = [case.random.permutation(prod(size))[: prod(shape[2:])] for _ in range(prod(planes))]
+    places = np.stack(chosen).reshape(x.shape)
     there = case.put(places)
-    case.compare(
-        kernels.unpool(case.be, x=case.put(x), places=there, size=(7, 9)), None, oracle.scatter, x, places, (7, 9)
-    )
+    y = kernels.unpool(case.be, x=case.put(x), places=there, size=size)
+    case.compare(y, None, oracle.scatter, x, places, size)
     case.compare(kernels.take(case.be, x=case.put(z), places=there), None, oracle.take, z, places)
+
+
+def far_windows(case: FarCase) -> None:
+    for g, small in drawn.far_poolings():
+        o, i = small.y_shape, small.x_shape
+        x, dy, window = case.sparse(*g.x_shape), case.sparse(*g.y_shape), (g.kernel, g.stride, g.pad_low, g.dilation)
+        end(x, i)[...], end(dy, o)[...] = case.normal(*i), case.normal(*o)
+        y, index = kernels.forward(case.be, x=x, geometry=g)
+        case.compare(end(y, o), None, _max, end(x, i), small.out_size, *window)
+        case.compare(end(kernels.gather(case.be, x=x, index=index, geometry=g), o), None, np.array, end(y, o))
+        dx = kernels.scatter(case.be, dy=dy, index=index, geometry=g)
+        case.compare(end(dx, i), 4, _grad, end(dy, o), end(x, i), small.in_size, small.out_size, *window)
+
+
+def far_places(case: FarCase) -> None:
+    x, places = case.normal(2, 1, 3), np.array([[[FAR, FAR + 3, 7]], [[FAR + 2, 1, FAR + 1]]])
+    y = kernels.unpool(case.be, x=x, places=places, size=(FAR + 4,))
+    case.compare(y.take(places + [[[0]], [[FAR + 4]]]), None, np.array, x)
+    case.compare(kernels.take(case.be, x=y, places=places), None, np.array, x)

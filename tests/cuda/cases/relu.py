@@ -6,6 +6,7 @@ import numpy as np
 
 from nnlab.ops._cuda import relu as kernels
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase
 from tests.oracles import activation as oracle
 
 SHAPES = [(), (1,), (0, 3), (3, 4, 5), (257,), (700,)]
@@ -20,9 +21,26 @@ def _values(case: Case, *shape: int) -> np.ndarray:
 
 
 def both_passes(case: Case) -> None:
-    for shape in SHAPES:
+    _both_passes(case, SHAPES)
+
+
+def standard(case: Case) -> None:
+    _both_passes(case, [(2, 8, 10, 10)])
+
+
+def _both_passes(case: Case, shapes: list[tuple[int, ...]]) -> None:
+    for shape in shapes:
         x, dy = _values(case, *shape), _values(case, *shape)
         y = kernels.forward(case.be, x=case.put(x))
         case.compare(y, None, oracle.relu, x)
         case.compare(kernels.backward(case.be, dy=case.put(dy), y=y), None, oracle.relu_grad, dy, oracle.relu(x))
         assert not np.signbit(case.be.to_numpy(y)).any(where=oracle.relu(x) == 0)
+
+
+def far_elements(case: FarCase) -> None:
+    x, dy = case.sparse(FAR + 5), case.sparse(FAR + 5)
+    x[-5:], dy[-5:] = case.normal(5), case.normal(5)
+    y = kernels.forward(case.be, x=x)
+    case.compare(y[-5:], None, oracle.relu, x[-5:])
+    dx = kernels.backward(case.be, dy=dy, y=y)
+    case.compare(dx[-5:], None, oracle.relu_grad, dy[-5:], oracle.relu(x[-5:]))

@@ -1,4 +1,4 @@
-"""Gradient clipping, and all parameters as one vector."""
+"""Gradient clipping, and all parameters as one vector; ``rnn``: sequences of several lengths."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from nnlab.autograd import Tensor, no_grad
 from nnlab.autograd.creation import zeros
 from nnlab.autograd.shape import cat, stack
 from nnlab.errors import ArgumentError, NonFiniteError, ShapeError, complaint
+from nnlab.nn.utils import rnn
+
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "parameters_to_vector",
+    "rnn",
+    "vector_to_parameters",
+]
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:

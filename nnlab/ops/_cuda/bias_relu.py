@@ -1,0 +1,66 @@
+"""Bias and relu by ``kernels/bias_relu.cu``."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from nnlab.backend import Backend
+from nnlab.cuda.launch import Kernel, accumulator, launch
+from nnlab.ops._cuda import teams
+
+_FORWARD = Kernel(
+    "bias_relu",
+    "bias_relu_forward",
+    {"x": "scalar*", "b": "scalar*", "y": "scalar*", "n": "index", "channels": "index", "inner": "index"},
+)
+_BACKWARD = Kernel(
+    "bias_relu",
+    "bias_relu_backward",
+    {
+        **dict.fromkeys(("dy", "y", "dx"), "scalar*"),
+        "partial": "acc*",
+        **dict.fromkeys(("images", "channels", "inner", "parts", "part"), "index"),
+    },
+    variants=teams.VARIANTS,
+)
+_SUM = Kernel(
+    "bias_relu",
+    "bias_relu_sum",
+    {"partial": "acc*", "db": "scalar*", "channels": "index", "parts": "index"},
+    variants=teams.VARIANTS,
+)
+
+_PART, _COLUMN = 4096, 64  # elements of a channel that a team adds up; that a single thread adds up
+
+
+def forward(be: Backend, *, x: Any, b: Any) -> Any:
+    xp = be.xp
+    x = xp.asarray(x, order="C")
+    y = xp.empty(x.shape, x.dtype)
+    launch(
+        be, _FORWARD, threads=x.size, x=x, b=xp.asarray(b, order="C"), y=y, n=x.size, channels=x.shape[1],
+        inner=prod(x.shape[2:]),
+    )  # fmt: skip
+    return y
+
+
+def backward(be: Backend, *, dy: Any, y: Any) -> tuple[Any, Any]:
+    xp = be.xp
+    dy, y = xp.asarray(dy, order="C"), xp.asarray(y, order="C")
+    images, channels, inner = dy.shape[0], dy.shape[1], prod(dy.shape[2:])
+    dx, db = xp.empty(dy.shape, dy.dtype), xp.zeros(channels, dy.dtype)
+    if not dy.size:
+        return dx, db
+    elements = images * inner
+    part = _COLUMN if inner == 1 else _PART
+    parts = -(-elements // part)
+    partial = xp.empty((parts, channels), accumulator(dy.dtype))
+    team = teams.of_line(min(part, elements))
+    launch(
+        be, _BACKWARD, threads=teams.of_teams(_BACKWARD, partial.size, 1 if inner == 1 else team), dy=dy, y=y, dx=dx,
+        partial=partial, images=images, channels=channels, inner=inner, parts=parts, part=part,
+    )  # fmt: skip
+    grid = teams.of_teams(_SUM, channels, teams.of_line(parts))
+    launch(be, _SUM, threads=grid, partial=partial, db=db, channels=channels, parts=parts)
+    return dx, db

@@ -1,0 +1,46 @@
+"""What the cells of recurrent layers share in array code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnlab.backend import Backend
+from nnlab.ops._numpy.precision import wide
+
+
+def sigmoid(be: Backend, x: Any) -> Any:
+    """1 / (1 + exp(-x)) without overflow; small results keep all their digits."""
+    xp = be.xp
+    e = xp.exp(-xp.abs(x))
+    y = xp.where(x >= 0, x.dtype.type(1), e)
+    e += 1
+    y /= e
+    return y
+
+
+def with_bias(be: Backend, gates: Any, bias: Any) -> Any:
+    """The sum, at least float32."""
+    return wide(be, gates) + wide(be, bias)
+
+
+def total(be: Backend, parts: list[Any]) -> Any:
+    """The sum of the arrays in their order, at least float32."""
+    first, *others = (wide(be, part) for part in parts)
+    for other in others:
+        first = first + other
+    return first
+
+
+def into(target: Any, value: Any, dtype: Any) -> Any:
+    """The value written to the target; without one, the value in this dtype."""
+    if target is None:
+        return value.astype(dtype, copy=False)
+    target[...] = value
+    return target
+
+
+def chosen(be: Backend, active: Any, new: Any, old: Any) -> Any:
+    """new (B, ...) in active rows (all without ``active``), else old, an array or a number."""
+    if active is None:
+        return new
+    return be.xp.where(active[:, None], new, wide(be, old) if be.is_array(old) else new.dtype.type(old))

@@ -1,0 +1,189 @@
+"""A recurrent layer in one direction over a whole sequence: products by ``matmul``, steps by the cells' own operations.
+
+    x_gates = x W_ih^T for all steps at once;    at each step  h_gates = h W_hh^T  and the cell (ops/lstm_cell.py, ...)
+
+``cell`` is "lstm", "gru", "rnn_tanh" or "rnn_relu", with G = 4, 3, 1, 1 blocks of H columns in the weights. ``reverse``
+walks from the last step to the first. With ``lengths`` (one for each sequence, 1..T) a sequence is frozen at the steps
+t >= length: its state stays, its outputs there are 0, and x there does not matter (it must be finite). On the CPU its
+bits then depend on its own numbers, its place in the batch and B alone: each step's products are of (B, ...) whatever T
+is.
+
+Shapes: x (T, B, I), y (T, B, H), h0, h_n, c0, c_n (B, H), w_ih (GH, I), w_hh (GH, H), b_ih, b_hh (GH,) or None; h0 and
+c0 may be None for zeros; c0 and c_n belong to "lstm" alone. docs/math/recurrent.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nnlab.backend import Backend
+from nnlab.ops import gru_cell, lstm_cell, matmul, rnn_cell
+
+BLOCKS = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+
+
+class Saved(NamedTuple):
+    """What backward needs, beside x and the weights.
+
+    hs: states (T + 1, B, H): before and after each step; ``reverse`` begins at the end.
+    cs: the same of c, lstm alone.
+    gates: (T, B, 4H) of the steps, lstm and gru.
+    active: bool (T, B), None without lengths.
+    """
+
+    cell: str
+    reverse: bool
+    hs: Any
+    cs: Any
+    gates: Any
+    active: Any
+
+
+class Needs(NamedTuple):
+    """Which gradients are wanted."""
+
+    x: bool
+    w_ih: bool
+    w_hh: bool
+    b_ih: bool
+    b_hh: bool
+    h0: bool
+    c0: bool
+
+
+class Gradients(NamedTuple):
+    """The gradients, None where none is wanted."""
+
+    x: Any
+    w_ih: Any
+    w_hh: Any
+    b_ih: Any
+    b_hh: Any
+    h0: Any
+    c0: Any
+
+
+def _steps(saved: Saved, steps: int) -> list[tuple[int, int, int]]:
+    """(t, place of the state before, place of the state after) in the order of computation."""
+    if saved.reverse:
+        return [(t, t + 1, t) for t in reversed(range(steps))]
+    return [(t, t, t + 1) for t in range(steps)]
+
+
+def _product(be: Backend, a: Any, b: Any, saved: Saved) -> Any:
+    """a (T, B, K) times b (K, N): one product for all steps; with lengths one a step, so that no bits depend on T."""
+    return matmul.forward(be, a=a, b=b if saved.active is None else b[None])
+
+
+def forward(
+    be: Backend,
+    *,
+    x: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any,
+    b_hh: Any,
+    h0: Any,
+    c0: Any,
+    cell: str,
+    reverse: bool = False,
+    lengths: list[int] | None = None,
+    keep: bool = True,
+) -> tuple[Any, Any, Any, Saved]:
+    """(y, h_n, c_n, saved); c_n is None but for "lstm". Without ``keep`` saved does not serve backward."""
+    xp, dtype = be.xp, x.dtype
+    steps, batch = x.shape[:2]
+    hidden = w_hh.shape[1]
+    lstm = cell == "lstm"
+    active = None
+    if lengths is not None:
+        active = be.asarray(np.arange(steps)[:, None] < np.asarray(lengths, np.int64)[None])
+    stored = steps if keep else 1
+    hs: Any = xp.empty((steps + 1, batch, hidden), dtype)
+    cs: Any = xp.empty((stored + 1, batch, hidden), dtype) if lstm else None
+    gates: Any = xp.empty((stored, batch, 4 * hidden), dtype) if cell in ("lstm", "gru") else None
+    saved = Saved(cell, reverse, hs, cs, gates, active)
+    order = _steps(saved, steps)
+    hs[order[0][1]] = 0 if h0 is None else h0
+    if cs is not None:
+        cs[order[0][1] % len(cs)] = 0 if c0 is None else c0
+    x_gates = _product(be, x, w_ih.T, saved)
+    biases = [b if b is not None else xp.zeros(len(w_hh), dtype) for b in (b_ih, b_hh)]
+    for t, before, after in order:
+        given: dict[str, Any] = {
+            "x_gates": x_gates[t],
+            "h_gates": matmul.forward(be, a=hs[before], b=w_hh.T),
+            "x_bias": biases[0],
+            "h_bias": biases[1],
+            "h": hs[before],
+            "active": None if active is None else active[t],
+        }
+        if lstm:
+            c, c_next = cs[before % len(cs)], cs[after % len(cs)]
+            lstm_cell.forward(be, **given, c=c, out=(hs[after], c_next, gates[t % stored]))
+        elif cell == "gru":
+            gru_cell.forward(be, **given, out=(hs[after], gates[t % stored]))
+        else:
+            rnn_cell.forward(be, **given, nonlinearity=cell.removeprefix("rnn_"), out=hs[after])
+    last = order[-1][2]
+    y = hs[:steps] if reverse else hs[1:]
+    if active is not None:
+        y = xp.where(active[:, :, None], y, dtype.type(0))
+    # Copies: a result changed in place must change nothing else.
+    return y, hs[last].copy(), None if cs is None else cs[last % len(cs)].copy(), saved
+
+
+def backward(
+    be: Backend, *, dy: Any, dh_n: Any, dc_n: Any, x: Any, w_ih: Any, w_hh: Any, saved: Saved, needs: Needs
+) -> Gradients:
+    """The gradients; dc_n, that to c_n, is None but for "lstm"."""
+    xp, dtype = be.xp, dy.dtype
+    steps, batch, hidden = dy.shape
+    hs, cs, gates, active = saved.hs, saved.cs, saved.gates, saved.active
+    width = len(w_hh)
+    if active is None:
+        dy = xp.asarray(dy, order="C")
+    else:
+        dy = xp.where(active[:, :, None], dy, dtype.type(0))
+    dx_gates = xp.empty((steps, batch, width), dtype)
+    # The n block of a GRU's second product has a gradient of its own.
+    dh_gates = xp.empty((steps, batch, width), dtype) if saved.cell == "gru" else dx_gates
+    arriving, dc = [dh_n], dc_n
+    order = _steps(saved, steps)[::-1]
+    for t, before, after in order:
+        parts = [dy[t], *arriving]
+        now = None if active is None else active[t]
+        passing: Any
+        if saved.cell == "lstm":
+            kept = lstm_cell.Saved(gates[t], cs[before], cs[after], now)
+            _, dc, passing = lstm_cell.backward(be, dh_next=parts, dc_next=dc, saved=kept, out=dx_gates[t])
+        elif saved.cell == "gru":
+            state = gru_cell.Saved(gates[t], hs[before], now)
+            _, _, passing = gru_cell.backward(be, dh_next=parts, saved=state, out=(dx_gates[t], dh_gates[t]))
+        else:
+            plain = rnn_cell.Saved(hs[after], saved.cell.removeprefix("rnn_"), now)
+            _, passing = rnn_cell.backward(be, dh_next=parts, saved=plain, out=dx_gates[t])
+        arriving = [] if passing is None else [passing]
+        if t != order[-1][0] or needs.h0:
+            arriving.insert(0, matmul.forward(be, a=dh_gates[t], b=w_hh))
+    dh0 = None
+    if needs.h0:
+        dh0 = arriving[0] if len(arriving) == 1 else arriving[0] + arriving[1]
+    rows = steps * batch
+    from_x, from_h = dx_gates.reshape(rows, width), dh_gates.reshape(rows, width)
+    before_steps = (hs[1:] if saved.reverse else hs[:-1]).reshape(rows, hidden)
+    return Gradients(
+        x=_product(be, dx_gates, w_ih, saved) if needs.x else None,
+        w_ih=matmul.forward(be, a=from_x.T, b=x.reshape(rows, x.shape[2])) if needs.w_ih else None,
+        w_hh=matmul.forward(be, a=from_h.T, b=before_steps) if needs.w_hh else None,
+        b_ih=_column_sums(be, from_x) if needs.b_ih else None,
+        b_hh=_column_sums(be, from_h) if needs.b_hh else None,
+        h0=dh0,
+        c0=dc if needs.c0 else None,
+    )
+
+
+def _column_sums(be: Backend, rows: Any) -> Any:
+    return rows.sum(axis=0, dtype=be.xp.float64).astype(rows.dtype)

@@ -1,0 +1,124 @@
+"""Convolution, its gradients, and the transposed convolution's bias."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnlab.geometry import ConvGeometry, conv_geometry, conv_transpose_geometry
+from nnlab.ops._cuda import conv as kernels
+from tests.cuda import drawn
+from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase, end
+from tests.oracles import conv as oracle
+from tests.oracles import conv_transpose as transposed
+
+
+def _all_passes(case: Case, g: ConvGeometry, last: bool) -> None:
+    order: Any = drawn.channels_last if last else np.asarray
+    x, w, b = order(case.normal(*g.x_shape)), case.normal(*g.w_shape), case.normal(g.w_shape[0])
+    dy = order(case.normal(*g.y_shape))
+    there, weights, gradient = case.put(x), case.put(w), case.put(dy)
+    window, positions = (g.stride, g.pad_low), g.y_shape[0] * prod(g.out_size)
+    y = kernels.forward(case.be, x=there, w=weights, b=case.put(b), geometry=g)
+    case.compare(y, prod(g.w_shape[1:]) + 1, oracle.forward, x, w, b, *window, g.pad_low, g.dilation, g.groups)
+    dx = kernels.input_grad(case.be, dy=gradient, w=weights, geometry=g)
+    terms = g.w_shape[0] // g.groups * prod(g.kernel)
+    case.compare(dx, terms, _gradient, 0, x, w, dy, *window, g.dilation, g.groups)
+    dw = kernels.weight_grad(case.be, x=there, dy=gradient, geometry=g)
+    case.compare(dw, positions, _gradient, 1, x, w, dy, *window, g.dilation, g.groups)
+    db = kernels.bias_grad(case.be, dy=gradient)
+    case.compare(db, positions, _gradient, 2, x, w, dy, *window, g.dilation, g.groups)
+
+
+def _gradient(which: int, *problem: Any) -> np.ndarray:
+    return oracle.gradients(*problem)[which]
+
+
+def drawn_convolutions(case: Case) -> None:
+    for number in range(12):
+        _all_passes(case, drawn.convolution(case.random, 1 + number % 3), number % 4 == 3)
+
+
+def several_tiles_and_parts(case: Case) -> None:
+    """More rows, columns and steps than a tile, a slice and a table hold, and more terms than a part adds up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "LEAST_SHARE", 100)
+        patch.setattr(kernels, "LEAST_SUM_SHARE", 100)
+        for last in (False, True):
+            _all_passes(case, conv_geometry((2, 17, 9, 8), (70, 17, 3, 3), 1, 1), last)
+            _all_passes(case, conv_geometry((2, 40, 9, 8), (40, 1, 3, 2), (1, 2), 1, groups=40), last)
+
+
+def channels_last_of_nearly_a_warp(case: Case) -> None:
+    """31 channels, of which a warp takes all, and 33, of which it does not."""
+    for channels in (31, 33):
+        _all_passes(case, conv_geometry((1, channels, 4, 3), (channels, 1, 3, 2), 1, 1, groups=channels), True)
+
+
+def bias_of_a_transposed_convolution(case: Case) -> None:
+    for number, groups in enumerate((1, 2, 3)):
+        stride, extra = (2, 3), (1, number)
+        x, w, b = case.normal(2, 6, 4, 3), case.normal(6, 6 // groups, 3, 2), case.normal(6)
+        g = conv_transpose_geometry(x.shape, w.shape, stride, 1, extra, groups)
+        y = kernels.input_grad(case.be, dy=case.put(x), w=case.put(w), b=case.put(b), geometry=g)
+        terms = 6 // groups * 6 + 1
+        case.compare(y, terms, transposed.forward, x, w, b, stride, (1, 1), extra, (1, 1), groups)
+
+
+def taps_far_apart(case: Case) -> None:
+    """Only the middle tap is inside; the others, and the windows that they belong to, are 2**33 away."""
+    for channels in (4, 1):
+        _all_passes(case, conv_geometry((2, channels, 1), (channels, channels, 3), 1, 2**33, 2**33), False)
+
+
+def standard(case: Case) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "LEAST_SHARE", 100)
+        _all_passes(case, conv_geometry((2, 16, 8, 8), (32, 16, 3, 3), 1, 1), False)
+        _all_passes(case, conv_geometry((2, 16, 8, 8), (16, 1, 3, 3), 1, 1, groups=16), False)
+
+
+def far_positions(case: FarCase) -> None:
+    """The last tile, and the last elements of kernels without tiles, of long lines."""
+    for inputs, outputs in ((5, 6), (2, 2)):
+        _far_passes(case, (1, inputs, FAR + 40), (1, inputs, 40), (outputs, inputs, 3))
+
+
+def far_images(case: FarCase) -> None:
+    """Likewise of many images."""
+    for inputs, outputs in ((5, 6), (2, 2)):
+        _far_passes(case, (FAR // 4 + 16, inputs, 3), (4, inputs, 3), (outputs, inputs, 3))
+
+
+def _far_passes(case: FarCase, shape: Any, near: Any, w_shape: Any) -> None:
+    """All but the last ``near`` elements of x and dy are 0; of the results the last elements are looked at."""
+    g, small = conv_geometry(shape, w_shape, 1, 1), conv_geometry(near, w_shape, 1, 1)
+    window = ((1,), (1,), (1,), 1)
+    for last in (False, True):
+        x, dy = (_far_array(case, shape, last) for shape in (g.x_shape, g.y_shape))
+        w, some = case.normal(*w_shape), (1, 1, 2)
+        x_end, dy_end = case.normal(*small.x_shape), case.normal(*small.y_shape)
+        end(x, small.x_shape)[...], end(dy, small.y_shape)[...] = x_end, dy_end
+        y = kernels.forward(case.be, x=x, w=w, geometry=g)
+        case.compare(end(y, some), w_shape[1] * 3, _last_outputs, some, x_end, w, None, *window[:2], (1,), *window[2:])
+        dx = kernels.input_grad(case.be, dy=dy, w=w, geometry=g)
+        case.compare(end(dx, some), w_shape[0] * 3, _last_gradients, 0, some, x_end, w, dy_end, *window)
+        dw = kernels.weight_grad(case.be, x=x, dy=dy, geometry=g)
+        case.compare(end(dw, (1, 1, 1)), 40, _last_gradients, 1, (1, 1, 1), x_end, w, dy_end, *window)
+        case.compare(kernels.bias_grad(case.be, dy=dy)[-1:], 40, _last_gradients, 2, (1,), x_end, w, dy_end, *window)
+
+
+def _far_array(case: FarCase, shape: Any, last: bool) -> np.ndarray:
+    return np.moveaxis(case.sparse(shape[0], shape[2], shape[1]), -1, 1) if last else case.sparse(*shape)
+
+
+def _last_outputs(some: Any, *problem: Any) -> np.ndarray:
+    return end(oracle.forward(*problem), some)
+
+
+def _last_gradients(which: int, some: Any, *problem: Any) -> np.ndarray:
+    return end(_gradient(which, *problem), some)
