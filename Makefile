@@ -9,7 +9,7 @@ VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: train test kernels race counts mutate gpu-test docs peer lint format wheel clean
+.PHONY: train test bench kernels race counts mutate gpu-test docs peer lint format wheel clean
 
 train: $(VENV)/.installed-run
 	$(BIN)/nnlab train $(ARGS)
@@ -17,6 +17,10 @@ train: $(VENV)/.installed-run
 # One process a core (`ARGS="-n 0"`: one in all), so BLAS needs no threads of its own.
 test: $(VENV)/.installed-test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
+
+# What operations cost here: a table, bench/record.json and two pictures under runs/; PyTorch beside it if it is installed.
+bench: $(VENV)/.installed-run
+	$(BIN)/nnlab bench --json runs/bench/record.json --pictures runs/bench $(ARGS)
 
 # The comparisons with PyTorch (a CPU build is enough; PyTorch is no dependency of nnlab).
 peer: $(VENV)/.installed-test

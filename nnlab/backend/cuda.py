@@ -206,6 +206,7 @@ class CudaBackend:
         if arch is None:
             raise DeviceError(f"[device] 'cuda:{index}' is not usable: NVRTC {nvrtc_version()} does not compile for it")
         self.arch: str = arch
+        self._flush: Any = None  # memory that fills the cache
         self._functions: dict[tuple[Path, str, bool], Any] = {}
 
     @property
@@ -250,6 +251,33 @@ class CudaBackend:
     def empty_cache(self) -> None:
         """Give the memory pool's unused blocks back to the card."""
         self.xp.get_default_memory_pool().free_all_blocks()
+
+    def name(self) -> str:
+        """The card's name, e.g. ``"NVIDIA H200"``."""
+        return str(self.xp.cuda.runtime.getDeviceProperties(self.device.index)["name"].decode())
+
+    def versions(self) -> dict[str, str]:
+        """Versions of CuPy, of the CUDA that it was built for, of the one that the driver supports, and of NVRTC."""
+        runtime = self.xp.cuda.runtime
+        return {
+            "cupy": str(self.xp.__version__),
+            "cuda": version_text(int(runtime.runtimeGetVersion())),
+            "driver": version_text(int(runtime.driverGetVersion())),
+            "nvrtc": nvrtc_version(),
+        }
+
+    def elapsed(self, call: Callable[[], Any]) -> float:
+        """Seconds that the card takes for what ``call`` starts, with nothing of it in the card's L2 cache before."""
+        xp = self.xp
+        if self._flush is None:
+            self._flush = xp.empty(2 * int(self._card.attributes["L2CacheSize"]), np.uint8)
+        self._flush.fill(0)
+        start, end = xp.cuda.Event(), xp.cuda.Event()
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        return float(xp.cuda.get_elapsed_time(start, end)) / 1e3
 
     def blocks_together(self, threads: int) -> int:
         """How many blocks of so many threads a cooperative launch may have: one for each multiprocessor."""

@@ -16,6 +16,7 @@ from nnlab.bench.problem import Problem
 from nnlab.bench.timing import Timing
 
 SETS_OF_INPUTS = 2  # inputs take turns, so that no side finds its own in a cache
+NO_GRADIENT = ("forward", "input_grad", "weight_grad")  # PyTorch runs these without its tape
 NOT_COMPARABLE = ("dropout",)  # random
 
 
@@ -107,7 +108,7 @@ def _row(
     sides = {"nnlab": [problem.ours(be, part, each) for each in arrays]}
     wanted = None if problem.op in NOT_COMPARABLE else _exact(problem, part, hosts[0])
     errors = {"nnlab": _error(be.to_numpy(sides["nnlab"][0]()), wanted)}
-    with peer.torch.no_grad() if peer and "+" not in part and problem.op != "training" else nullcontext():
+    with peer.torch.no_grad() if peer and part in NO_GRADIENT else nullcontext():
         for layout in peer.layouts if peer else ():
             assert peer is not None
             name = f"torch {layout}" if len(peer.layouts) > 1 else "torch"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from nnlab.backend.cpu import thread_count
 from nnlab.errors import MissingExtraError
-from nnlab.ops._numpy.parallel import thread_count
 
 LAYOUTS = {"cpu": ("NCHW",), "cuda": ("NCHW", "channels_last")}
 

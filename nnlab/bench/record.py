@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 import nnlab
+from nnlab.backend.cpu import thread_count
 from nnlab.bench.ceilings import Ceilings
 from nnlab.bench.measure import Row, Side
 from nnlab.bench.timing import Timing
 from nnlab.cuda import sources
 from nnlab.errors import DataError
 from nnlab.ops import CUDA_KERNELS
-from nnlab.ops._numpy.parallel import thread_count
 
 FORMAT = 1
 

@@ -9,10 +9,18 @@ from nnlab.bench.dense import Linear
 from nnlab.bench.pointwise import CrossEntropy, Dropout, LocalResponseNorm
 from nnlab.bench.pool import MaxPool2d
 from nnlab.bench.problem import Problem
+from nnlab.bench.recurrent import LSTM
 from nnlab.bench.step import OptimizerStep
 
 # Batch sizes for a CPU and for a GPU.
-BATCHES = {"alexnet": (16, 128), "vgg16": (4, 64), "resnet50": (4, 64), "misc": (4, 32), "transposed": (4, 32)}
+BATCHES = {
+    "alexnet": (16, 128),
+    "vgg16": (4, 64),
+    "resnet50": (4, 64),
+    "misc": (4, 32),
+    "transposed": (4, 32),
+    "lstm": (32, 64),
+}
 
 
 def alexnet(batch: int) -> list[Problem]:
@@ -106,12 +114,22 @@ def transposed(batch: int) -> list[Problem]:
     return [*unet, *dcgan]
 
 
+def lstm(batch: int) -> list[Problem]:
+    """A character model's layers, and grids of sizes."""
+    grid = [(32, 64), (64, 256), (16, 512), (64, 1024)]
+    return [
+        LSTM("lstm", "character", 64, batch, 64, 256, layers=2),
+        *[LSTM("lstm", f"T{steps} H{hidden}", steps, batch, hidden, hidden) for steps, hidden in grid],
+    ]
+
+
 SETS: dict[str, Callable[[int], list[Problem]]] = {
     "alexnet": alexnet,
     "vgg16": vgg16,
     "resnet50": resnet50,
     "misc": misc,
     "transposed": transposed,
+    "lstm": lstm,
 }
 
 

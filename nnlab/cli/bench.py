@@ -22,7 +22,7 @@ def bench(
     ops: list[str] = typer.Argument(None, help="Operations, e.g. conv2d max_pool2d; default all.", metavar="[OP]..."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:N or emulated."),
     shapes: str = typer.Option(
-        _ALL, help="Sets of problems: alexnet, vgg16, resnet50, misc, transposed; training: whole steps."
+        _ALL, help="Sets of problems: alexnet, vgg16, resnet50, misc, transposed, lstm; training: whole steps."
     ),
     dtype: str = typer.Option("float32", help="float32, float64, float16 or bfloat16."),
     batch: int | None = typer.Option(None, min=1, help="Images in a batch; default suits CPU or GPU."),

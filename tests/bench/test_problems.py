@@ -16,6 +16,7 @@ from nnlab.bench.measure import rows
 from nnlab.bench.pointwise import CrossEntropy, Dropout, LocalResponseNorm
 from nnlab.bench.pool import MaxPool2d
 from nnlab.bench.problem import Problem
+from nnlab.bench.recurrent import LSTM
 from nnlab.bench.shapes import SETS
 from nnlab.bench.step import OptimizerStep
 from nnlab.bench.training import TrainingStep
@@ -32,6 +33,7 @@ SMALL: list[Problem] = [
     OptimizerStep("test", "step", ((3, 4), (5,))),
     TrainingStep("lenet5", "training", 2, 1, 28, 10),
     Dropout("test", "drop", 3, 40),
+    LSTM("test", "lstm", 5, 3, 4, 6, layers=2),
 ]
 NAMES = [problem.op for problem in SMALL]
 

@@ -184,3 +184,27 @@ def test_a_kernel_is_loaded_once_and_started_on_its_card(monkeypatch: pytest.Mon
     assert numbers.tobytes() == b"sixteen bytes..."
     with pytest.raises(DeviceError, match=r"'cuda:2' does not exist, the driver shows 2 card\(s\)"):
         cuda.CudaBackend(2)
+
+
+def test_elapsed_flushes_the_cache_and_asks_the_cards_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    _fake_cupy(monkeypatch, count=1, capability=(9, 0), archs=(75, 80, 90))
+    log: list[str] = []
+
+    class Event:
+        def record(self) -> None:
+            log.append("record")
+
+        def synchronize(self) -> None:
+            log.append("wait")
+
+    module: Any = sys.modules["cupy"]
+    module.cuda.Device = lambda index: SimpleNamespace(use=lambda: None, attributes={"L2CacheSize": 50})
+    module.cuda.Event = Event
+    module.cuda.get_elapsed_time = lambda start, end: 2.5 if start is not end else 0.0
+    module.empty = lambda size, dtype: SimpleNamespace(fill=lambda value: log.append(f"fill {size}"))
+    monkeypatch.setattr(cuda, "_install_allocator", lambda: None)
+    be = cuda.CudaBackend(0)
+    for _ in range(2):
+        assert be.elapsed(lambda: log.append("call")) == 0.0025
+    assert log == ["fill 100", "record", "call", "record", "wait"] * 2
+    assert be.versions().keys() == {"cupy", "cuda", "driver", "nvrtc"}
