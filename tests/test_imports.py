@@ -31,6 +31,7 @@ ROOMS = [
     ["nn"],
     ["optim", "data", "models"],
     ["train"],
+    ["bench"],
     ["cli"],
     ["testing"],
 ]
