@@ -89,7 +89,6 @@ def pictures(record: Record, folder: Path) -> list[Path]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    optional_import("matplotlib", extra="plots", purpose="[bench] --pictures")
     folder.mkdir(parents=True, exist_ok=True)
     made = [_roofline(record, folder / "roofline.png")]
     if any(row.ratio is not None for row in record.rows):
@@ -98,6 +97,7 @@ def pictures(record: Record, folder: Path) -> list[Path]:
 
 
 def _figure(size: tuple[float, float]) -> tuple[Any, Any]:
+    optional_import("matplotlib", extra="plots", purpose="[bench] --pictures")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
