@@ -121,8 +121,8 @@ def _library(
     """Compile one file to a shared library that needs the given ones, or take it from the cache.
 
     With ``objects`` it is linked in a second step, without the options: what ``-fsanitize`` would link stays out.
-    ``second`` is another source file of the library, whose text is among the headers. Where sources lie is not in the key:
-    a process has room for few libraries with thread-local variables as fast as the runtime's.
+    ``second`` is another source file of the library, whose text is among the headers. Where sources lie is not in the
+    key: a process has room for few libraries with thread-local variables as fast as the runtime's.
     """
     program, version = emulated.compiler()
     key = sources.digest(text, *headers, *options, *libraries, program, version)
