@@ -28,7 +28,7 @@ peer: $(VENV)/.installed-test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 \
 		$$(grep -rl --include='*.py' 'importorskip("torch"' tests) $(ARGS)
 
-# Every kernel compiled for every architecture and held against kernels/budget.json, and the array code looked up in CuPy;
+# Every kernel compiled for every architecture and held against tools/budget.json, and the array code looked up in CuPy;
 # needs no GPU.   make kernels ARGS='--update --reason "why"'
 kernels: $(VENV)/.installed-kernels
 	$(BIN)/python -m tools.budget $(ARGS)

@@ -1,4 +1,4 @@
-"""Compile the kernels for every architecture and compare what they take with kernels/budget.json.
+"""Compile the kernels for every architecture and compare what they take with tools/budget.json.
 
     make kernels                              compile and compare; ends with an error on a spill or a rise
     make kernels ARGS=--update                lower the figures to what was found, add those of new kernels
@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from nnlab.backend import cuda
-from nnlab.cuda import sources
 from nnlab.cuda.compiler import CompileError, Usage, compile_unit
 from nnlab.cuda.launch import dtype_macros
 from nnlab.cuda.variants import INDEX_BITS, Variant, own_macros
 from nnlab.errors import MissingExtraError
 from nnlab.ops._cuda import kernels
 
-FILE = sources.folder() / "budget.json"
+FILE = Path(__file__).with_name("budget.json")
 GENERATIONS = ("sm_75", "sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120a")
 
 
@@ -160,9 +159,7 @@ def updated(budget: Budget, new: Budget, reason: str | None) -> Budget:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make kernels", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--update", action="store_true", help="write the figures that were found to kernels/budget.json"
-    )
+    parser.add_argument("--update", action="store_true", help="write the figures that were found to tools/budget.json")
     parser.add_argument("--reason", help="why figures may rise")
     arguments = parser.parse_args()
     try:

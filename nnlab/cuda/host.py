@@ -93,7 +93,8 @@ def runtime(checked: bool = False) -> Path:
         return _library("runtime", text, options, headers, [])
     checker = folder / "checker"
     headers += [file.read_text(encoding="utf-8") for file in sorted(checker.iterdir())]
-    return _library("runtime-checked", text, [*options, "-DNNLAB_CHECKED"], headers, [str(checker / "checker.cpp")])
+    options.append("-DNNLAB_CHECKED")
+    return _library("runtime-checked", text, options, headers, [], second=checker / "checker.cpp")
 
 
 def _names(kernel: str, rest: str) -> str:
@@ -108,11 +109,20 @@ def _folder() -> Path:
 
 
 def _library(
-    name: str, text: str, options: list[str], headers: list[str], libraries: list[str], objects: bool = False
+    name: str,
+    text: str,
+    options: list[str],
+    headers: list[str],
+    libraries: list[str],
+    *,
+    objects: bool = False,
+    second: Path | None = None,
 ) -> Path:
     """Compile one file to a shared library that needs the given ones, or take it from the cache.
 
     With ``objects`` it is linked in a second step, without the options: what ``-fsanitize`` would link stays out.
+    ``second`` is another source file of the library, whose text is among the headers. Where sources lie is not in the
+    key: a process has room for few libraries with thread-local variables as fast as the runtime's.
     """
     program, version = emulated.compiler()
     key = sources.digest(text, *headers, *options, *libraries, program, version)
@@ -122,7 +132,8 @@ def _library(
     with tempfile.TemporaryDirectory(prefix="nnlab-kernel-") as folder:
         source, result = Path(folder) / f"{name}.cpp", Path(folder) / f"{name}.so"
         source.write_text(text, encoding="utf-8")
-        commands = [[program, *options, f"-I{_folder()}", str(source), *libraries, "-o", str(result)]]
+        files = [str(source), *([str(second)] if second else [])]
+        commands = [[program, *options, f"-I{_folder()}", *files, *libraries, "-o", str(result)]]
         if objects:
             half = Path(folder) / f"{name}.o"
             compiled = [program, *options, f"-I{_folder()}", f"-ffile-prefix-map={folder}=.", "-c", str(source)]
