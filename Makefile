@@ -43,9 +43,10 @@ mutate: $(VENV)/.installed-test
 gpu-test:
 	$(PYTHON) -m tools.gpu_test $(ARGS)
 
-# docs/kernels.md, from the kernels' descriptions.
+# docs/kernels.md from the kernels' descriptions, docs/performance.md from the newest records.
 docs: $(VENV)/.installed-run
 	$(BIN)/python -m tools.kernel_table
+	$(BIN)/python -m tools.performance_page
 
 # Every build of every kernel with each access of memory looked at: races, bounds, unwritten memory; needs no GPU.
 race: $(VENV)/.installed-test

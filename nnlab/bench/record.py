@@ -46,6 +46,7 @@ def about(be: Any, peer_version: str | None) -> dict[str, Any]:
         "threads": thread_count(),
         "versions": versions | ({} if be.host_memory else be.versions()),
         "commit": _commit(),
+        "kernels_run": be.device.type != "cpu",
         "kernels": kernel_hashes(),
     }
 

@@ -14,6 +14,7 @@ from nnlab.bench import record
 from nnlab.bench.ceilings import Ceilings
 from nnlab.bench.compare import compare
 from nnlab.bench.measure import Row, Side
+from nnlab.bench.page import page
 from nnlab.bench.record import Record
 from nnlab.bench.report import duration, geometric_mean, summary
 from nnlab.bench.timing import Timing, interleave
@@ -33,8 +34,16 @@ def row(layer: str = "conv1", ours: float = 1e-3, peer: float | None = 2e-3, spr
     )
 
 
-def made(*rows: Row) -> Record:
-    return Record({"device": "a machine", "versions": {}}, {"float32": Ceilings(1e10, 1e12)}, list(rows))
+def made(*rows: Row, **about: object) -> Record:
+    facts = {
+        "device": "a machine",
+        "versions": {"nnlab": "1"},
+        "date": "2026-01-01 10:00",
+        "commit": "abc",
+        "threads": 2,
+    }
+    facts |= {"kernels_run": False, "kernels": {}, **about}
+    return Record(facts, {"float32": Ceilings(1e10, 1e12)}, list(rows))
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -122,3 +131,24 @@ def test_durations(seconds: float, text: str) -> None:
 def test_records_of_the_repository_can_be_read(root: Path) -> None:
     for path in (root / "benchmarks" / "records").rglob("bench*.json"):
         assert record.load(path).rows, json.dumps(str(path))
+
+
+def test_the_page_is_made_of_the_newest_record_of_each_device(tmp_path: Path) -> None:
+    records = tmp_path / "benchmarks" / "records"
+    hashes = record.kernel_hashes()
+    record.save(records / "a" / "bench-1.json", made(row(ours=9e-3)))
+    record.save(records / "a" / "bench-2.json", made(row(), date="2026-01-02 09:00"))
+    record.save(records / "b" / "bench-1.json", made(row(), device="a card", kernels_run=True, kernels=hashes))
+    old = made(row(), device="another card", kernels_run=True, kernels={**hashes, "conv": "0" * 8})
+    record.save(records / "c" / "bench-1.json", old)
+    (records / "d").mkdir()
+    text = page(records)
+    assert text.count("## a machine") == 1 and "benchmarks/records/a/bench-2.json" in text and "9 ms" not in text
+    assert "| alexnet conv1 | 1x2 | forward | 1 ms | 1000.0 | 1.0 | 100% | 2 ms | 2.00 | 2e-07 | 1e-07 |" in text
+    assert f"### conv2d (kernels conv {hashes['conv']})" in text
+    assert "### conv2d (kernels conv 00000000; stale: the sources have changed since)" in text
+    assert "| conv2d forward | 1 | 2.00 | 2.00 |" in text
+
+
+def test_the_page_is_what_make_docs_writes(root: Path) -> None:
+    assert (root / "docs" / "performance.md").read_text(encoding="utf-8") == page(root / "benchmarks" / "records")
