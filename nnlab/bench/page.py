@@ -16,9 +16,9 @@ Made by `make docs` from the newest record of each device in `benchmarks/records
 (`make bench`) measures the same on your machine.
 
 Times are medians of repetitions that take turns with PyTorch's in one process, over inputs that take turns too; on a
-GPU with its cache flushed before each. A row's roofline is what its counted operations (a multiply-add counts two) or its
-bytes (each array once) take at the speed of the machine's matrix product and copy, measured in the same run. Errors are
-the largest deviation from float64, relative to the largest number. Ratio: PyTorch's time / nnlab's.
+GPU with its cache flushed before each. A row's roofline is what its counted operations (a multiply-add counts two) or
+its bytes (each array once) take at the speed of the machine's matrix product and copy, measured in the same run. Errors
+are the largest deviation from float64, relative to the largest number. Ratio: PyTorch's time / nnlab's.
 """
 
 # The kernel files that an operation of the table runs, on devices that run kernels.
