@@ -59,6 +59,19 @@ def channels_last_of_nearly_a_warp(case: Case) -> None:
         _all_passes(case, conv_geometry((1, channels, 4, 3), (channels, 1, 3, 2), 1, 1, groups=channels), True)
 
 
+def channels_last_of_one_array(case: Case) -> None:
+    """The gradient of the weights where x has channels last and dy not, and the other way round."""
+    for g in (
+        conv_geometry((2, 5, 4, 3), (6, 5, 3, 2), 1, 1),
+        conv_geometry((2, 4, 4, 3), (4, 1, 3, 2), 1, 1, groups=4),
+    ):
+        x, dy = case.normal(*g.x_shape), case.normal(*g.y_shape)
+        for pair in ((drawn.channels_last(x), dy), (x, drawn.channels_last(dy))):
+            dw = kernels.weight_grad(case.be, x=case.put(pair[0]), dy=case.put(pair[1]), geometry=g)
+            terms, window = g.y_shape[0] * prod(g.out_size), (g.stride, g.pad_low, g.dilation, g.groups)
+            case.compare(dw, terms, _gradient, 1, x, np.zeros(g.w_shape), dy, *window)
+
+
 def bias_of_a_transposed_convolution(case: Case) -> None:
     for number, groups in enumerate((1, 2, 3)):
         stride, extra = (2, 3), (1, number)
@@ -71,8 +84,10 @@ def bias_of_a_transposed_convolution(case: Case) -> None:
 
 def taps_far_apart(case: Case) -> None:
     """Only the middle tap is inside; the others, and the windows that they belong to, are 2**33 away."""
-    for channels in (4, 1):
-        _all_passes(case, conv_geometry((2, channels, 1), (channels, channels, 3), 1, 2**33, 2**33), False)
+    for channels, axis in ((4, 2), (1, 0), (1, 1), (1, 2)):
+        kernel, far = ([many if i == axis else one for i in range(3)] for one, many in ((1, 3), (0, 2**33)))
+        apart = [max(n, 1) for n in far]
+        _all_passes(case, conv_geometry((2, channels, 1, 1, 1), (channels, channels, *kernel), 1, far, apart), False)
 
 
 def standard(case: Case) -> None:
@@ -88,32 +103,53 @@ def far_positions(case: FarCase) -> None:
         _far_passes(case, (1, inputs, FAR + 40), (1, inputs, 40), (outputs, inputs, 3))
 
 
+def far_weights(case: FarCase) -> None:
+    """More weights than 32 bits count: the gradient of the last."""
+    channels = FAR // 4 + 16
+    x, dy = case.sparse(1, channels, 1), case.normal(1, 4, 1)
+    x[0, -8:] = case.normal(8, 1)
+    g = conv_geometry(x.shape, (4, channels, 1))
+    dw = kernels.weight_grad(case.be, x=x, dy=dy, geometry=g)
+    case.compare(
+        dw[-1:, -1:], 1, _last_gradients, 1, (1, 1, 1), x[:, -1:], np.zeros((4, 1, 1)), dy, (1,), (0,), (1,), 1
+    )
+
+
 def far_images(case: FarCase) -> None:
     """Likewise of many images."""
     for inputs, outputs in ((5, 6), (2, 2)):
         _far_passes(case, (FAR // 4 + 16, inputs, 3), (4, inputs, 3), (outputs, inputs, 3))
 
 
+def far_rows(case: FarCase) -> None:
+    """Likewise of long columns, and of many planes."""
+    for axis in (0, 1):
+        long, near, kernel = ([n if i == axis else 1 for i in range(3)] for n in (FAR + 40, 40, 3))
+        _far_passes(case, (1, 2, *long), (1, 2, *near), (2, 2, *kernel))
+
+
 def _far_passes(case: FarCase, shape: Any, near: Any, w_shape: Any) -> None:
     """All but the last ``near`` elements of x and dy are 0; of the results the last elements are looked at."""
-    g, small = conv_geometry(shape, w_shape, 1, 1), conv_geometry(near, w_shape, 1, 1)
-    window = ((1,), (1,), (1,), 1)
+    ones, pad = (1,) * (len(shape) - 2), tuple(k // 2 for k in w_shape[2:])
+    g, small = conv_geometry(shape, w_shape, 1, pad), conv_geometry(near, w_shape, 1, pad)
+    window, taps, one = (ones, pad, ones, 1), prod(w_shape[2:]), (1, 1, *ones)
+    some = tuple(min(2, n) for n in one[:2] + shape[2:])
     for last in (False, True):
         x, dy = (_far_array(case, shape, last) for shape in (g.x_shape, g.y_shape))
-        w, some = case.normal(*w_shape), (1, 1, 2)
+        w = case.normal(*w_shape)
         x_end, dy_end = case.normal(*small.x_shape), case.normal(*small.y_shape)
         end(x, small.x_shape)[...], end(dy, small.y_shape)[...] = x_end, dy_end
         y = kernels.forward(case.be, x=x, w=w, geometry=g)
-        case.compare(end(y, some), w_shape[1] * 3, _last_outputs, some, x_end, w, None, *window[:2], (1,), *window[2:])
+        case.compare(end(y, some), w_shape[1] * taps, _last_outputs, some, x_end, w, None, ones, pad, pad, ones, 1)
         dx = kernels.input_grad(case.be, dy=dy, w=w, geometry=g)
-        case.compare(end(dx, some), w_shape[0] * 3, _last_gradients, 0, some, x_end, w, dy_end, *window)
+        case.compare(end(dx, some), w_shape[0] * taps, _last_gradients, 0, some, x_end, w, dy_end, *window)
         dw = kernels.weight_grad(case.be, x=x, dy=dy, geometry=g)
-        case.compare(end(dw, (1, 1, 1)), 40, _last_gradients, 1, (1, 1, 1), x_end, w, dy_end, *window)
+        case.compare(end(dw, one), 40, _last_gradients, 1, one, x_end, w, dy_end, *window)
         case.compare(kernels.bias_grad(case.be, dy=dy)[-1:], 40, _last_gradients, 2, (1,), x_end, w, dy_end, *window)
 
 
 def _far_array(case: FarCase, shape: Any, last: bool) -> np.ndarray:
-    return np.moveaxis(case.sparse(shape[0], shape[2], shape[1]), -1, 1) if last else case.sparse(*shape)
+    return np.moveaxis(case.sparse(shape[0], *shape[2:], shape[1]), -1, 1) if last else case.sparse(*shape)
 
 
 def _last_outputs(some: Any, *problem: Any) -> np.ndarray:
