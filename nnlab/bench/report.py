@@ -35,15 +35,16 @@ COLUMNS = ("operation", "layer", "pass", "time", "±", "TFLOP/s", "GB/s", "of ro
 def cells(row: Row, ceilings: Ceilings) -> tuple[str, ...]:
     """A row as the table shows it."""
     time, peer = row.ours.timing.median, row.peer
+    counted = row.bytes > 0  # of whole networks that no set of problems lists, nothing is
     return (
         row.op,
         f"{row.network} {row.layer}",
         row.part,
         duration(time),
         f"{row.ours.timing.spread:.0%}",
-        f"{row.flops / time / 1e12:.3f}",
-        f"{row.bytes / time / 1e9:.1f}",
-        f"{row.fraction(ceilings.bytes_per_second, ceilings.flops_per_second):.0%}",
+        f"{row.flops / time / 1e12:.3f}" if counted else "",
+        f"{row.bytes / time / 1e9:.1f}" if counted else "",
+        f"{row.fraction(ceilings.bytes_per_second, ceilings.flops_per_second):.0%}" if counted else "",
         "" if peer is None else duration(row.peers[peer].timing.median),
         "" if row.ratio is None else f"{row.ratio:.2f}",
         _error(row.ours.error),
