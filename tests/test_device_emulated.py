@@ -195,8 +195,8 @@ def _digits_epoch(device: str) -> tuple[list[float], list[np.ndarray], dict[str,
 
 
 def test_an_epoch_of_lenet_on_digits() -> None:
-    """The first 20 losses within 1e-5 and the weights after the epoch within 1e-4 of the largest: float32 roundings
-    (6e-8) grow with each step, about tenfold in ten steps of this training."""
+    """The first 20 losses within 1e-6 and the weights after the epoch within 2e-6 of the largest: sums in another order
+    differ by float32 roundings (6e-8), and 22 steps of this training hardly add to them."""
     pytest.importorskip("sklearn", reason="the digits come with scikit-learn (extra demo)")
     losses, masks, before, after = _digits_epoch("cpu")
     found_losses, found_masks, found_before, found_after = _digits_epoch("emulated")
@@ -204,6 +204,6 @@ def test_an_epoch_of_lenet_on_digits() -> None:
     for name, value in before.items():
         np.testing.assert_array_equal(found_before[name], value, err_msg=name, strict=True)
     np.testing.assert_array_equal(found_masks, masks)
-    np.testing.assert_allclose(found_losses[:20], losses[:20], rtol=1e-5)
+    np.testing.assert_allclose(found_losses[:20], losses[:20], rtol=1e-6)
     for name, value in after.items():
-        np.testing.assert_allclose(found_after[name], value, rtol=0, atol=1e-4 * np.abs(value).max(), err_msg=name)
+        np.testing.assert_allclose(found_after[name], value, rtol=0, atol=2e-6 * np.abs(value).max(), err_msg=name)
