@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from math import prod
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,9 +17,12 @@ from nnlab.geometry import ConvGeometry, conv_geometry, conv_transpose_geometry
 from nnlab.ops import conv, conv_transpose
 
 
-def _short(size: int | tuple[int, ...]) -> str:
-    sizes = size if isinstance(size, tuple) else (size, size)
-    return "x".join(map(str, sizes))
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return size if isinstance(size, tuple) else (size, size)
+
+
+def _short(size: int | tuple[int, int]) -> str:
+    return "x".join(map(str, _pair(size)))
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class _Convolution(Problem):
     """Images of ``side`` squared unless a tuple; everything else as the layer's arguments."""
 
     parts: ClassVar[tuple[str, ...]] = ("forward", "input_grad", "weight_grad")
+    contract: ClassVar[ModuleType]
 
     batch: int
     in_channels: int
@@ -41,12 +46,9 @@ class _Convolution(Problem):
     def geometry(self) -> ConvGeometry:
         raise NotImplementedError
 
-    def _pair(self, size: int | tuple[int, int]) -> tuple[int, int]:
-        return size if isinstance(size, tuple) else (size, size)
-
     def shape(self) -> str:
-        text = f"{self.batch}x{self.in_channels}x{_short(self._pair(self.side))} to {self.out_channels}"
-        text += f", {_short(self._pair(self.kernel))}"
+        text = f"{self.batch}x{self.in_channels}x{_short(self.side)} to {self.out_channels}"
+        text += f", {_short(self.kernel)}"
         for letter, value, usual in (
             ("s", self.stride, 1), ("p", self.padding, 0), ("d", self.dilation, 1), ("g", self.groups, 1),
         ):  # fmt: skip
@@ -59,15 +61,24 @@ class _Convolution(Problem):
         flops = 2 * prod(g.y_shape) * prod(g.w_shape[1:])
         return Cost(flops, itemsize * (prod(g.x_shape) + prod(g.w_shape) + prod(g.y_shape)))
 
+    def ours(self, be: Backend, part: str, arrays: Arrays) -> Call:
+        ops, x, w, dy, geometry = self.contract, arrays["x"], arrays["w"], arrays["dy"], self.geometry
+        if part == "forward":
+            return lambda: ops.forward(be, x=x, w=w, geometry=geometry)
+        if part == "input_grad":
+            return lambda: ops.input_grad(be, dy=dy, w=w, geometry=geometry)
+        return lambda: ops.weight_grad(be, x=x, dy=dy, geometry=geometry)
+
 
 @dataclass(frozen=True)
 class Conv2d(_Convolution):
     op: ClassVar[str] = "conv2d"
+    contract: ClassVar[ModuleType] = conv
 
     @cached_property
     def geometry(self) -> ConvGeometry:
-        x = (self.batch, self.in_channels, *self._pair(self.side))
-        w = (self.out_channels, self.in_channels // self.groups, *self._pair(self.kernel))
+        x = (self.batch, self.in_channels, *_pair(self.side))
+        w = (self.out_channels, self.in_channels // self.groups, *_pair(self.kernel))
         return conv_geometry(x, w, self.stride, self.padding, self.dilation, self.groups)
 
     def draw(self, random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -78,14 +89,6 @@ class Conv2d(_Convolution):
             "w": random.standard_normal(g.w_shape) / np.sqrt(fan_in),
             "dy": random.standard_normal(g.y_shape),
         }
-
-    def ours(self, be: Backend, part: str, arrays: Arrays) -> Call:
-        x, w, dy, geometry = arrays["x"], arrays["w"], arrays["dy"], self.geometry
-        if part == "forward":
-            return lambda: conv.forward(be, x=x, w=w, geometry=geometry)
-        if part == "input_grad":
-            return lambda: conv.input_grad(be, dy=dy, w=w, geometry=geometry)
-        return lambda: conv.weight_grad(be, x=x, dy=dy, geometry=geometry)
 
     def torch(self, part: str, tensors: Arrays) -> Call:
         torch = import_module("torch")
@@ -99,13 +102,14 @@ class Conv2d(_Convolution):
 @dataclass(frozen=True)
 class ConvTranspose2d(_Convolution):
     op: ClassVar[str] = "conv_transpose2d"
+    contract: ClassVar[ModuleType] = conv_transpose
 
     output_padding: int = 0
 
     @cached_property
     def geometry(self) -> ConvGeometry:
-        x = (self.batch, self.in_channels, *self._pair(self.side))
-        w = (self.in_channels, self.out_channels // self.groups, *self._pair(self.kernel))
+        x = (self.batch, self.in_channels, *_pair(self.side))
+        w = (self.in_channels, self.out_channels // self.groups, *_pair(self.kernel))
         return conv_transpose_geometry(x, w, self.stride, self.padding, self.output_padding, self.groups, self.dilation)
 
     def draw(self, random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -115,14 +119,6 @@ class ConvTranspose2d(_Convolution):
             "w": random.standard_normal(g.w_shape) / np.sqrt(prod(g.w_shape[:1])),
             "dy": random.standard_normal(g.x_shape),
         }
-
-    def ours(self, be: Backend, part: str, arrays: Arrays) -> Call:
-        x, w, dy, geometry = arrays["x"], arrays["w"], arrays["dy"], self.geometry
-        if part == "forward":
-            return lambda: conv_transpose.forward(be, x=x, w=w, geometry=geometry)
-        if part == "input_grad":
-            return lambda: conv_transpose.input_grad(be, dy=dy, w=w, geometry=geometry)
-        return lambda: conv_transpose.weight_grad(be, x=x, dy=dy, geometry=geometry)
 
     def torch(self, part: str, tensors: Arrays) -> Call:
         torch = import_module("torch")

@@ -9,56 +9,16 @@ import pytest
 
 import nnlab
 from nnlab import nn
+from nnlab.bench import training
 
 Arrays = dict[str, np.ndarray]
-
-
-def _layer(torch: Any, layer: nn.Module) -> Any:
-    kind = getattr(torch.nn, type(layer).__name__)
-    if isinstance(layer, nn.Conv2d):
-        return kind(
-            layer.in_channels,
-            layer.out_channels,
-            layer.kernel_size,
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-            layer.groups,
-        )
-    if isinstance(layer, nn.Linear):
-        return kind(layer.in_features, layer.out_features)
-    if isinstance(layer, nn.BatchNorm2d):
-        return kind(layer.num_features)
-    if isinstance(layer, nn.Dropout):
-        return kind(layer.p)
-    if isinstance(layer, nn.MaxPool2d):
-        return kind(layer.kernel_size, layer.stride)
-    if isinstance(layer, nn.AdaptiveAvgPool2d):
-        return kind(layer.output_size)
-    if isinstance(layer, nn.LocalResponseNorm):
-        return kind(layer.size, layer.alpha, layer.beta, layer.k)
-    if isinstance(layer, nn.Sequential):
-        return kind(*[_layer(torch, each) for each in layer])
-    return kind()
 
 
 def twin(model: nn.Module, weights: Arrays) -> Any:
     """The same layers in PyTorch, in evaluation mode, with these very arrays; for chains of children."""
     torch = pytest.importorskip("torch")
 
-    class Twin(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            for name, child in model.named_children():
-                setattr(self, name, _layer(torch, child))
-
-        def forward(self, x: Any) -> Any:
-            for name, child in self.named_children():
-                x = child(torch.flatten(x, 1) if name == "classifier" else x)
-            return x
-
-    with torch.device("meta"):
-        made = Twin()
+    made = training.twin(torch, model)
     made.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()}, assign=True)
     return made.eval()
 
