@@ -93,8 +93,20 @@ def _row(row: Row, record: Record) -> str:
         named["layer"],
         row.shape,
         row.part,
-        named["time"] + (f" ({int(row.shape.partition('x')[0]) / time:.1f} images/s)" if row.op == "training" else ""),
+        named["time"] + _rate(row),
         f"{row.flops / time / 1e9:.1f}" if row.flops else "",
         *(named[column] for column in ("GB/s", "of roof", "peer", "ratio", "error", "peer's")),
     ]
     return f"| {' | '.join(texts)} |"
+
+
+def _rate(row: Row) -> str:
+    """Images per second of a training step; of a model of text, characters."""
+    if row.op != "training":
+        return ""
+    batch, rest = row.shape.split("x", 1)
+    rate = int(batch) / row.ours.timing.median
+    number, _, unit = rest.partition(" ")
+    if unit.startswith("characters"):
+        return f" ({rate * int(number):,.0f} characters/s)"
+    return f" ({rate:.1f} images/s)"
