@@ -51,10 +51,11 @@ def page(records: Path) -> str:
 def _device(file: Path, record: Record) -> list[str]:
     about = record.about
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    blas = f" (BLAS: {about['blas']})" if "blas" in about else ""
     lines = [
         f"## {about['device']}",
         "",
-        f"Measured {about['date']} UTC, commit {about['commit']}, {about['threads']} threads, {versions}.",
+        f"Measured {about['date']} UTC, commit {about['commit']}, {about['threads']} threads{blas}, {versions}.",
         f"Record: `{file}`.",
     ]
     for dtype, roof in record.ceilings.items():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import nnlab
-from nnlab.backend.cpu import thread_count
+from nnlab.backend.threads import blas_name, get_num_threads
 from nnlab.bench.ceilings import Ceilings
 from nnlab.bench.measure import Row, Side
 from nnlab.bench.timing import Timing
@@ -43,7 +43,8 @@ def about(be: Any, peer_version: str | None) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
         "device": device_name(be),
         "system": f"{platform.system()} {platform.machine()}",
-        "threads": thread_count(),
+        "threads": get_num_threads(),
+        "blas": blas_name(),
         "versions": versions | ({} if be.host_memory else be.versions()),
         "commit": _commit(),
         "kernels_run": be.device.type != "cpu",

@@ -152,7 +152,7 @@ def heading(record: Record) -> str:
         for dtype, roof in record.ceilings.items()
     )
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    return f"{about['device']}, {about['threads']} threads; {roofs}\n{versions}, commit {about['commit']}"
+    return f"{about['device']}, {about['threads']} threads (BLAS: {about['blas']}); {roofs}\n{versions}, commit {about['commit']}"
 
 
 def _print_summary(console: Console, record: Record) -> None:
