@@ -42,11 +42,13 @@ def compare(before: Record, after: Record) -> list[Change]:
     standard errors of all times that enter, at least :data:`LEAST`.
     """
     earlier = {row.key: row for row in before.rows}
-    changes = [_change(earlier[row.key], row) for row in after.rows if row.key in earlier]
+    both = [(earlier[row.key], row) for row in after.rows if row.key in earlier]
+    changes = [_change(*pair) for pair in both if pair[0].ours is not None and pair[1].ours is not None]
     return sorted(changes, key=lambda change: -change.factor / (1 + change.noise))
 
 
 def _change(before: Row, after: Row) -> Change:
+    assert before.ours is not None and after.ours is not None
     factor = after.ours.timing.median / before.ours.timing.median
     errors = [before.ours.timing.error, after.ours.timing.error]
     for name in before.peers.keys() & after.peers.keys():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +11,15 @@ import numpy as np
 
 from nnlab.backend import get_backend
 from nnlab.bench import timing
+from nnlab.bench.inputs import drawn, given, itemsize
 from nnlab.bench.peer import Peer
-from nnlab.bench.problem import Problem
+from nnlab.bench.problem import Arrays, Call, Problem
+from nnlab.bench.sensors import Sensors, between
 from nnlab.bench.timing import Timing
 
-SETS_OF_INPUTS = 2  # inputs take turns, so that no side finds its own in a cache
 NO_GRADIENT = ("forward", "input_grad", "weight_grad")  # PyTorch runs these without its tape
 NOT_COMPARABLE = ("dropout",)  # random
+OTHER_PRECISION = ("tf32", "bf16")  # the last word of a side's name
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,16 @@ class Side:
 
 @dataclass(frozen=True)
 class Row:
-    """A pass of a problem; times in seconds."""
+    """A pass of a problem; times in seconds.
+
+    Attributes:
+        ours: nnlab's side, None if it was not asked for or failed.
+        peers: sides of the same precision.
+        others: sides of another precision, shown but not compared with.
+        notes: why a side is missing, by its name; ``"error"``: why there are no errors.
+        readings: the card's, before and after the timed loop (sensors.py); ``joules_per_call`` and
+            ``joules_per_image`` of each side, for training.
+    """
 
     op: str
     part: str
@@ -43,8 +54,11 @@ class Row:
     dtype: str
     flops: int
     bytes: int
-    ours: Side
+    ours: Side | None
     peers: dict[str, Side] = field(default_factory=dict)
+    others: dict[str, Side] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    readings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -58,83 +72,200 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """How many times faster than the fastest peer."""
-        return self.peers[self.peer].timing.median / self.ours.timing.median if self.peer else None
+        if self.peer is None or self.ours is None:
+            return None
+        return self.peers[self.peer].timing.median / self.ours.timing.median
 
-    def fraction(self, bytes_per_second: float, flops_per_second: float) -> float:
+    @property
+    def failed(self) -> bool:
+        """Whether nnlab was asked for and gave no time."""
+        return "nnlab" in self.notes
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the card was held back while the row was timed."""
+        return bool(self.readings.get("slowed"))
+
+    def fraction(self, bytes_per_second: float, flops_per_second: float) -> float | None:
         """The share of the roofline's speed that is reached."""
         floor = max(self.flops / flops_per_second, self.bytes / bytes_per_second)
-        return floor / self.ours.timing.median
+        return None if self.ours is None else floor / self.ours.timing.median
 
     def as_json(self) -> dict[str, Any]:
+        optional = {
+            "others": {name: side.as_json() for name, side in self.others.items()},
+            "notes": self.notes,
+            "readings": self.readings,
+        }
         return {
             **{name: getattr(self, name) for name in ("op", "part", "network", "layer", "shape", "dtype")},
             "flops": self.flops,
             "bytes": self.bytes,
-            "ours": self.ours.as_json(),
+            "ours": None if self.ours is None else self.ours.as_json(),
             "peers": {name: side.as_json() for name, side in self.peers.items()},
+            **{name: value for name, value in optional.items() if value},
         }
 
 
-def rows(be: Any, problems: Iterable[Problem], dtype: str, peer: Peer | None, budget: float) -> Iterator[Row]:
-    """Measure, a row at a time.
+def rows(
+    be: Any,
+    problems: Iterable[Problem],
+    dtype: str,
+    peer: Peer | None,
+    budget: float,
+    *,
+    ours: bool = True,
+    compiled: bool = False,
+    sensors: Sensors | None = None,
+) -> Iterator[Row]:
+    """Measure, a row at a time. A side that fails loses its own numbers only, and its row says why.
 
     Args:
         be: backend of the device.
         dtype: of the numbers.
         peer: PyTorch, or None.
         budget: seconds a side and row.
+        ours: whether nnlab is measured, and not its peers alone.
+        compiled: whether whole steps are measured with ``torch.compile`` too, which takes a minute each.
+        sensors: of the card.
     """
     for number, problem in enumerate(problems):
-        drawn = [problem.draw(np.random.default_rng([number, i])) for i in range(SETS_OF_INPUTS)]
-        hosts = [{name: _as(array, dtype) for name, array in each.items()} for each in drawn]
+        inputs = drawn(be, problem, number, dtype)
         for part in problem.parts:
-            yield _row(be, problem, part, hosts, dtype, peer, budget)
+            yield _Bench(be, problem, part, dtype, inputs, peer, compiled).row(ours, budget, sensors)
+        if not be.host_memory:
+            del inputs
+            be.empty_cache()
+            if peer is not None:
+                peer.free()
 
 
-def _as(array: np.ndarray, dtype: str) -> np.ndarray:
-    return array.astype(dtype) if array.dtype.kind == "f" else array
+class _Bench:
+    """A pass of a problem with its inputs."""
 
+    def __init__(
+        self,
+        be: Any,
+        problem: Problem,
+        part: str,
+        dtype: str,
+        inputs: list[dict[str, Any]],
+        peer: Peer | None,
+        compiled: bool,
+    ) -> None:
+        self.be, self.problem, self.part, self.dtype = be, problem, part, dtype
+        self.inputs, self.peer, self.compiled = inputs, peer, compiled
+        self.notes: dict[str, str] = {}
 
-def _row(
-    be: Any,
-    problem: Problem,
-    part: str,
-    hosts: list[dict[str, np.ndarray]],
-    dtype: str,
-    peer: Peer | None,
-    budget: float,
-) -> Row:
-    arrays = [{name: be.asarray(host.copy()) for name, host in each.items()} for each in hosts]
-    sides = {"nnlab": [problem.ours(be, part, each) for each in arrays]}
-    wanted = None if problem.op in NOT_COMPARABLE else _exact(problem, part, hosts[0])
-    errors = {"nnlab": _error(be.to_numpy(sides["nnlab"][0]()), wanted)}
-    with peer.torch.no_grad() if peer and part in NO_GRADIENT else nullcontext():
+    def row(self, ours: bool, budget: float, sensors: Sensors | None) -> Row:
+        peer, problem = self.peer, self.problem
+        measured: dict[str, Side] = {}
+        readings: dict[str, Any] = {}
+        with peer.torch.no_grad() if peer and self.part in NO_GRADIENT else nullcontext():
+            wanted, calls, errors = self._exact(), {}, {}
+            for name, prepare in self._sides(ours).items():
+                try:
+                    made = prepare()
+                    if not made:
+                        continue
+                    calls[name] = made
+                    errors[name] = self._error(name, calls[name][0](), wanted)
+                except Exception as error:
+                    calls.pop(name, None)
+                    self.notes[name] = reason(error)
+            del wanted
+            try:
+                before = sensors.read() if sensors else {}
+                times = timing.interleave(self.be, list(calls.values()), budget) if calls else []
+                readings = between(before, sensors.read()) if sensors else {}
+                measured = {name: Side(t, errors[name]) for name, t in zip(calls, times, strict=True)}
+                if sensors and problem.op == "training":
+                    readings |= self._energy(sensors, calls)
+            except Exception as error:  # whose it is cannot be said
+                self.notes |= {name: reason(error) for name in calls if name not in measured}
+        cost = problem.cost(self.part, itemsize(self.dtype))
+        mine = measured.pop("nnlab", None)
+        others = {name: measured.pop(name) for name in list(measured) if name.endswith(OTHER_PRECISION)}
+        return Row(
+            problem.op, self.part, problem.network, problem.layer, problem.shape(), self.dtype, cost.flops, cost.bytes,
+            mine, measured, others, self.notes, readings,
+        )  # fmt: skip
+
+    def _sides(self, ours: bool) -> dict[str, Callable[[], list[Call]]]:
+        """What prepares each side's calls, one for each set of inputs."""
+        be, peer, problem, part, dtype = self.be, self.peer, self.problem, self.part, self.dtype
+        sides: dict[str, Callable[[], list[Call]]] = {}
+
+        def copies() -> Iterator[Arrays]:
+            return ({name: given(a, dtype) for name, a in each.items()} for each in self.inputs)
+
+        if ours:
+            sides["nnlab"] = lambda: [problem.ours(be, part, each) for each in copies()]
         for layout in peer.layouts if peer else ():
             assert peer is not None
             name = f"torch {layout}" if len(peer.layouts) > 1 else "torch"
-            given = [{key: be.asarray(host.copy()) for key, host in each.items()} for each in hosts]
-            tensors = [{key: peer.tensor(array, layout) for key, array in each.items()} for each in given]
-            sides[name] = [problem.torch(part, each) for each in tensors]
-            errors[name] = _error(peer.to_numpy(sides[name][0]()), wanted)
-        times = timing.interleave(be, list(sides.values()), budget)
-    measured = {name: Side(t, errors[name]) for name, t in zip(sides, times, strict=True)}
-    cost = problem.cost(part, np.dtype(dtype).itemsize)
-    return Row(
-        problem.op, part, problem.network, problem.layer, problem.shape(), dtype, cost.flops, cost.bytes,
-        measured.pop("nnlab"), measured,
-    )  # fmt: skip
+            sides |= self._torch(peer, layout, name)
+        if not be.host_memory and dtype == "float32":
+            made = (problem.arrays(be.xp, part, each) for each in copies())
+            sides["cupy"] = lambda: [call for call in made if call is not None]
+        return sides
+
+    def _torch(self, peer: Peer, layout: str, name: str) -> dict[str, Callable[[], list[Call]]]:
+        problem, part, dtype = self.problem, self.part, self.dtype
+
+        def copies() -> Iterator[Arrays]:
+            return ({key: peer.given(a, layout, dtype) for key, a in each.items()} for each in self.inputs)
+
+        sides: dict[str, Callable[[], list[Call]]] = {
+            name: lambda: [problem.torch(part, each) for each in copies()],
+        }
+        if type(problem).modes is Problem.modes or layout != peer.layouts[-1]:  # the layout that is made for speed
+            return sides
+        if self.compiled:  # with one set of inputs: each is compiled anew
+            sides[f"{name} compile"] = lambda: [problem.modes(part, next(copies()))["compile"]()]
+        if dtype == "float32" and not self.be.host_memory:
+            sides[f"{name} tf32"] = lambda: [peer.tf32(problem.torch(part, each)) for each in copies()]
+            sides[f"{name} bf16"] = lambda: [problem.modes(part, each)["bf16"]() for each in copies()]
+        return sides
+
+    def _exact(self) -> Any:
+        """The result in float64: on a GPU PyTorch's, a tensor there (a CPU takes minutes), else nnlab's on the CPU."""
+        if self.problem.op in NOT_COMPARABLE:
+            return None
+        try:
+            if self.peer is not None and not self.be.host_memory:
+                wanted = self.peer.exact(self.problem, self.part, self.inputs[0])
+                self.peer.free()
+                return wanted
+            hosts = {name: self.be.to_numpy(array) for name, array in self.inputs[0].items()}
+            wide = {n: host.astype(np.float64) if host.dtype.kind == "f" else host for n, host in hosts.items()}
+            return np.asarray(self.problem.ours(get_backend("cpu"), self.part, wide)())
+        except Exception as error:
+            self.notes["error"] = reason(error)
+            return None
+
+    def _error(self, name: str, found: Any, wanted: Any) -> float | None:
+        """Largest deviation relative to the largest number."""
+        self.be.synchronize()  # what failed on a GPU fails here
+        if wanted is None:
+            return None
+        peer, ours = self.peer, not name.startswith("torch")
+        if peer is not None and not self.be.host_memory:
+            return peer.deviation(peer.tensor(found) if ours else found, wanted)
+        assert ours or peer is not None
+        host = self.be.to_numpy(found) if ours else peer.to_numpy(found)  # type: ignore[union-attr]
+        largest = float(np.abs(wanted).max(initial=0.0))
+        return float(np.abs(host.astype(np.float64) - wanted).max(initial=0.0)) / largest if largest else 0.0
+
+    def _energy(self, sensors: Sensors, calls: dict[str, list[Call]]) -> dict[str, Any]:
+        found = {name: sensors.energy(each, self.be.synchronize) for name, each in calls.items()}
+        joules = {name: value for name, value in found.items() if value is not None}
+        batch = getattr(self.problem, "batch", 1)
+        images = {name: value / batch for name, value in joules.items()}
+        return {"joules_per_call": joules, "joules_per_image": images} if joules else {}
 
 
-def _exact(problem: Problem, part: str, host: dict[str, np.ndarray]) -> np.ndarray:
-    """The result in float64, computed on the CPU from the very numbers that both libraries are given."""
-    cpu = get_backend("cpu")
-    wide = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in host.items()}
-    return np.asarray(problem.ours(cpu, part, wide)())
-
-
-def _error(found: np.ndarray, wanted: np.ndarray | None) -> float | None:
-    """Largest deviation relative to the largest number."""
-    if wanted is None:
-        return None
-    largest = float(np.abs(wanted).max(initial=0.0))
-    return float(np.abs(found.astype(np.float64) - wanted).max(initial=0.0)) / largest if largest else 0.0
+def reason(error: BaseException) -> str:
+    """An exception in a line."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {first}"[:500]

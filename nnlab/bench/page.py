@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from pathlib import Path
 
 from nnlab.bench.measure import Row
 from nnlab.bench.record import Record, kernel_hashes, load
-from nnlab.bench.report import COLUMNS, cells, geometric_mean, summary
+from nnlab.bench.report import COLUMNS, cells, geometric_mean, remarks, summary
 
 HEAD = """\
 # What operations cost
@@ -18,7 +17,8 @@ Made by `make docs` from the newest record of each device in `benchmarks/records
 Times are medians of repetitions that take turns with PyTorch's in one process, over inputs that take turns too; on a
 GPU with its cache flushed before each. A row's roofline is what its counted operations (a multiply-add counts two) or
 its bytes (each array once) take at the speed of the machine's matrix product and copy, measured in the same run. Errors
-are the largest deviation from float64, relative to the largest number. Ratio: PyTorch's time / nnlab's.
+are the largest deviation from float64, relative to the largest number. Ratio: PyTorch's time / nnlab's; on a GPU the
+time of the fastest of PyTorch's layouts, its compiler and CuPy's array code, all in the same precision.
 """
 
 # The kernel files that an operation of the table runs, on devices that run kernels.
@@ -69,11 +69,14 @@ def _device(file: Path, record: Record) -> list[str]:
         lines += [f"| {name} | {count} | {mean:.2f} | {worst:.2f} |" for name, count, mean, worst in ratios]
         mean = geometric_mean(row.ratio for row in record.rows if row.ratio is not None)
         lines.append(f"| all | {sum(n for _, n, _, _ in ratios)} | {mean:.2f} | {min(w for *_, w in ratios):.2f} |")
-    for op, group in groupby(record.rows, key=lambda row: row.op):
+    for op in dict.fromkeys(row.op for row in record.rows):
         lines += ["", f"### {op}{_staleness(op, record)}", ""]
         lines += ["| layer | shape | pass | time | GFLOP/s | GB/s | of roof | PyTorch | ratio | error | PyTorch's |"]
         lines += ["|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
-        lines += [_row(row, record) for row in group]
+        lines += [_row(row, record) for row in record.rows if row.op == op]
+    found = remarks(record)
+    if found:
+        lines += ["", "### Remarks", "", *(f"- {line}" for line in found)]
     return [*lines, ""]
 
 
@@ -89,13 +92,12 @@ def _staleness(op: str, record: Record) -> str:
 
 def _row(row: Row, record: Record) -> str:
     named = dict(zip(COLUMNS, cells(row, record.ceilings[row.dtype]), strict=True))
-    time = row.ours.timing.median
     texts = [
-        named["layer"],
+        named["layer"] + ("" if row.dtype == "float32" else f", {row.dtype}"),
         row.shape,
         row.part,
         named["time"] + _rate(row),
-        f"{row.flops / time / 1e9:.1f}" if row.flops else "",
+        f"{row.flops / row.ours.timing.median / 1e9:.1f}" if row.flops and row.ours else "",
         *(named[column] for column in ("GB/s", "of roof", "peer", "ratio", "error", "peer's")),
     ]
     return f"| {' | '.join(texts)} |"
@@ -103,7 +105,7 @@ def _row(row: Row, record: Record) -> str:
 
 def _rate(row: Row) -> str:
     """Images per second of a training step; of a model of text, characters."""
-    if row.op != "training":
+    if row.op != "training" or row.ours is None:
         return ""
     batch, rest = row.shape.split("x", 1)
     rate = int(batch) / row.ours.timing.median

@@ -57,6 +57,26 @@ class LocalResponseNorm(Problem):
 
         return _torch_pass(torch, part, forward, tensors)
 
+    def arrays(self, xp: Any, part: str, arrays: Arrays) -> Call:
+        x, dy, size, channels = arrays["x"], arrays["dy"], self.size, self.channels
+
+        def across(a: Any, below: int, above: int) -> Any:
+            padded = xp.pad(a, ((0, 0), (below, above), (0, 0), (0, 0)))
+            return sum(padded[:, i : i + channels] for i in range(size))
+
+        def sums() -> Any:
+            return 2.0 + 5e-4 / size * across(x * x, size // 2, (size - 1) // 2)
+
+        if part == "forward":
+            return lambda: x * sums() ** -0.75
+        s = sums()
+
+        def backward() -> Any:
+            direct = dy * s**-0.75
+            return direct - 2 * 5e-4 * 0.75 / size * x * across(direct * x / s, (size - 1) // 2, size // 2)
+
+        return backward
+
 
 @dataclass(frozen=True)
 class Dropout(Problem):
@@ -91,6 +111,13 @@ class Dropout(Problem):
     def torch(self, part: str, tensors: Arrays) -> Call:
         torch = import_module("torch")
         return _torch_pass(torch, part, lambda x: torch.nn.functional.dropout(x, self.p, True), tensors)
+
+    def arrays(self, xp: Any, part: str, arrays: Arrays) -> Call:
+        x, dy, random = arrays["x"], arrays["dy"], xp.random.default_rng(0)
+        mask = random.random(x.shape, xp.float32) >= self.p
+        if part == "backward":
+            return lambda: dy * mask / (1 - self.p)
+        return lambda: x * (random.random(x.shape, xp.float32) >= self.p) / (1 - self.p)
 
 
 @dataclass(frozen=True)
@@ -136,6 +163,22 @@ class CrossEntropy(Problem):
             return x.grad
 
         return step
+
+    def arrays(self, xp: Any, part: str, arrays: Arrays) -> Call:
+        x, target = arrays["x"], arrays["target"]
+        line = xp.arange(self.batch)
+
+        def step() -> Any:
+            shifted = x - x.max(axis=1, keepdims=True)
+            powers = xp.exp(shifted)
+            totals = powers.sum(axis=1, keepdims=True)
+            loss = (xp.log(totals[:, 0]) - shifted[line, target]).mean()
+            gradient = powers / totals
+            gradient[line, target] -= 1
+            gradient /= self.batch
+            return gradient, loss
+
+        return lambda: step()[0]
 
 
 def _torch_pass(torch: Any, part: str, forward: Callable[[Any], Any], tensors: Arrays) -> Call:

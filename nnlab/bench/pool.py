@@ -66,3 +66,36 @@ class MaxPool2d(Problem):
         sizes = [[n, n] for n in window]
         gradient = torch.ops.aten.max_pool2d_with_indices_backward
         return lambda: gradient(dy, x, *sizes, [1, 1], False, index)
+
+    def arrays(self, xp: Any, part: str, arrays: Arrays) -> Call:
+        """Windows as a view, and a pass for each tap back."""
+        x, dy, k, step, pad = arrays["x"], arrays["dy"], self.kernel, self.stride, self.padding
+        n, c, height, width = self.geometry.y_shape
+
+        def windows() -> Any:
+            a = x
+            if pad:
+                a = xp.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)), constant_values=-xp.inf)
+            line, column = a.strides[2:]
+            strides = (*a.strides[:2], line * step, column * step, line, column)
+            view = xp.lib.stride_tricks.as_strided(a, (n, c, height, width, k, k), strides)
+            return view.reshape(n, c, height, width, k * k)
+
+        def forward() -> Any:
+            taps = windows()
+            return taps.max(axis=-1), taps.argmax(axis=-1)
+
+        if part == "forward":
+            return lambda: forward()[0]
+        index = forward()[1]
+
+        def backward() -> Any:
+            side = self.side + 2 * pad
+            dx = xp.zeros((n, c, side, side), dy.dtype)
+            for tap in range(k * k):
+                i, j = divmod(tap, k)
+                place = dx[:, :, i : i + step * height : step, j : j + step * width : step]
+                place[:, :, :height, :width] += dy * (index == tap)
+            return dx[:, :, pad : side - pad, pad : side - pad]
+
+        return backward

@@ -66,3 +66,11 @@ class Problem(ABC):
     @abstractmethod
     def torch(self, part: str, tensors: Arrays) -> Call:
         """The pass in PyTorch."""
+
+    def arrays(self, xp: Any, part: str, arrays: Arrays) -> Call | None:
+        """The pass in array code, as somebody with NumPy or CuPy alone would write it; None where nobody would."""
+        return None
+
+    def modes(self, part: str, tensors: Arrays) -> dict[str, Callable[[], Call]]:
+        """Other ways to run the pass in PyTorch: ``"compile"`` (same precision), ``"bf16"`` (automatic mixed one)."""
+        return {}

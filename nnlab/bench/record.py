@@ -7,7 +7,8 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from nnlab.bench.ceilings import Ceilings
 from nnlab.bench.measure import Row, Side
 from nnlab.bench.timing import Timing
 from nnlab.cuda import sources
-from nnlab.errors import DataError
+from nnlab.errors import ArgumentError, DataError
 from nnlab.ops import CUDA_KERNELS
 
 FORMAT = 1
@@ -120,9 +121,44 @@ def load(path: Path) -> Record:
         raise DataError(f"[bench] {path} is not a record of nnlab bench ({type(error).__name__}: {error})") from error
 
 
+def merge(records: Sequence[Record]) -> Record:
+    """One record of several parts of a measurement; of a row that several have, the last one that timed nnlab.
+
+    Raises:
+        ArgumentError: they are of different devices, commits or versions.
+    """
+    first = records[0].about
+    for name in ("device", "commit", "versions", "kernels"):
+        for other in records[1:]:
+            if other.about.get(name) != first.get(name):
+                raise ArgumentError(
+                    f"[bench] the records differ in {name!r}: {first.get(name)}, {other.about.get(name)}"
+                )
+    rows: dict[tuple[str, ...], Row] = {}
+    ceilings: dict[str, Ceilings] = {}
+    for each in records:
+        for row in each.rows:
+            if row.key not in rows or row.ours is not None:
+                rows[row.key] = row
+        for dtype, roof in each.ceilings.items():
+            best = ceilings.get(dtype, roof)
+            ceilings[dtype] = replace(
+                roof,
+                bytes_per_second=max(best.bytes_per_second, roof.bytes_per_second),
+                flops_per_second=max(best.flops_per_second, roof.flops_per_second),
+            )
+    newest = max(records, key=lambda each: each.about["date"])
+    measured = {" ".join((*row.key[:4], row.dtype)) for row in rows.values()}
+    missing = dict.fromkeys(name for each in records for name in each.about.get("not_measured", []))
+    left = {"not_measured": [name for name in missing if name not in measured]}
+    about = {name: value for name, value in newest.about.items() if name not in ("not_measured", "part")}
+    return Record(about | (left if left["not_measured"] else {}), ceilings, list(rows.values()))
+
+
 def _row(found: dict[str, Any]) -> Row:
-    peers = {name: _side(side) for name, side in found.pop("peers").items()}
-    return Row(ours=_side(found.pop("ours")), peers=peers, **found)
+    ours = found.pop("ours")
+    peers, others = ({name: _side(side) for name, side in found.pop(key, {}).items()} for key in ("peers", "others"))
+    return Row(ours=None if ours is None else _side(ours), peers=peers, others=others, **found)
 
 
 def _side(found: dict[str, Any]) -> Side:

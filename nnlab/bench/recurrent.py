@@ -92,3 +92,57 @@ class LSTM(Problem):
             return x.grad
 
         return both
+
+    def arrays(self, xp: Any, part: str, arrays: Arrays) -> Call:
+        """A product and a few statements a step, gates in the order i, f, g, o."""
+        x, dy = arrays["x"], arrays["dy"]
+        if part == "forward":
+            return lambda: self._run(xp, arrays, x)[0]
+
+        def both() -> Any:
+            _, kept = self._run(xp, arrays, x)
+            d = dy
+            for layer in reversed(range(self.layers)):
+                d = self._run_back(xp, arrays, layer, d, *kept[layer])[0]
+            return d
+
+        return both
+
+    def _run(self, xp: Any, arrays: Arrays, x: Any) -> tuple[Any, list[tuple[Any, ...]]]:
+        n, kept = self.hidden, []
+        for layer in range(self.layers):
+            inputs = x @ arrays[f"weight_ih_l{layer}"].T + arrays[f"bias_ih_l{layer}"] + arrays[f"bias_hh_l{layer}"]
+            w = arrays[f"weight_hh_l{layer}"].T
+            hs, cs = (xp.zeros((self.steps + 1, self.batch, n), x.dtype) for _ in range(2))
+            gates = xp.empty((self.steps, self.batch, 4 * n), x.dtype)
+            for t in range(self.steps):
+                s = inputs[t] + hs[t] @ w
+                gates[t] = 1 / (1 + xp.exp(-s))
+                gates[t, :, 2 * n : 3 * n] = xp.tanh(s[:, 2 * n : 3 * n])
+                i, f, g, o = (gates[t, :, k * n : (k + 1) * n] for k in range(4))
+                cs[t + 1] = f * cs[t] + i * g
+                hs[t + 1] = o * xp.tanh(cs[t + 1])
+            kept.append((x, hs, cs, gates))
+            x = hs[1:]
+        return x, kept
+
+    def _run_back(
+        self, xp: Any, arrays: Arrays, layer: int, dy: Any, x: Any, hs: Any, cs: Any, gates: Any
+    ) -> tuple[Any, ...]:
+        """Gradients to a layer's input, weights and biases."""
+        n, w = self.hidden, arrays[f"weight_hh_l{layer}"]
+        ds = xp.empty_like(gates)
+        dh = dc = xp.zeros((self.batch, n), dy.dtype)
+        for t in reversed(range(self.steps)):
+            i, f, g, o = (gates[t, :, k * n : (k + 1) * n] for k in range(4))
+            dh = dh + dy[t]
+            tanh = xp.tanh(cs[t + 1])
+            dc = dc + dh * o * (1 - tanh * tanh)
+            ds[t, :, :n] = dc * g * i * (1 - i)
+            ds[t, :, n : 2 * n] = dc * cs[t] * f * (1 - f)
+            ds[t, :, 2 * n : 3 * n] = dc * i * (1 - g * g)
+            ds[t, :, 3 * n :] = dh * tanh * o * (1 - o)
+            dc, dh = dc * f, ds[t] @ w
+        rows = ds.reshape(-1, 4 * n)
+        to_inputs = rows.T @ x.reshape(rows.shape[0], -1)
+        return ds @ arrays[f"weight_ih_l{layer}"], to_inputs, rows.T @ hs[:-1].reshape(-1, n), rows.sum(axis=0)

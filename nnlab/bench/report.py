@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnlab.bench.ceilings import Ceilings
-from nnlab.bench.measure import Row
+from nnlab.bench.measure import Row, Side
 from nnlab.bench.record import Record
 from nnlab.errors import optional_import
 
@@ -33,23 +33,61 @@ COLUMNS = ("operation", "layer", "pass", "time", "±", "TFLOP/s", "GB/s", "of ro
 
 
 def cells(row: Row, ceilings: Ceilings) -> tuple[str, ...]:
-    """A row as the table shows it."""
-    time, peer = row.ours.timing.median, row.peer
-    counted = row.bytes > 0  # of whole networks that no set of problems lists, nothing is
+    """A row as the table shows it; nnlab's columns are empty where it was not measured."""
+    ours, peer = row.ours, row.peer
+    theirs = None if peer is None else row.peers[peer]
+    mine = ("failed" if row.failed else "", *[""] * 4) if ours is None else _speeds(row, ours, ceilings)
     return (
         row.op,
         f"{row.network} {row.layer}",
         row.part,
-        duration(time),
-        f"{row.ours.timing.spread:.0%}",
-        f"{row.flops / time / 1e12:.3f}" if counted else "",
-        f"{row.bytes / time / 1e9:.1f}" if counted else "",
-        f"{row.fraction(ceilings.bytes_per_second, ceilings.flops_per_second):.0%}" if counted else "",
-        "" if peer is None else duration(row.peers[peer].timing.median),
+        *mine,
+        "" if theirs is None else duration(theirs.timing.median) + (f" ({peer})" if len(row.peers) > 1 else ""),
         "" if row.ratio is None else f"{row.ratio:.2f}",
-        _error(row.ours.error),
-        "" if peer is None else _error(row.peers[peer].error),
+        "" if ours is None else _error(ours.error),
+        "" if theirs is None else _error(theirs.error),
     )
+
+
+def _speeds(row: Row, ours: Side, ceilings: Ceilings) -> tuple[str, ...]:
+    time = ours.timing.median
+    times = (duration(time) + (" throttled" if row.throttled else ""), f"{ours.timing.spread:.0%}")
+    if row.bytes == 0:  # of whole networks that no set of problems lists, nothing is counted
+        return (*times, "", "", "")
+    fraction = row.fraction(ceilings.bytes_per_second, ceilings.flops_per_second)
+    return (*times, f"{row.flops / time / 1e12:.3f}", f"{row.bytes / time / 1e9:.1f}", f"{fraction:.0%}")
+
+
+def remarks(record: Record) -> list[str]:
+    """What the columns have no room for: all sides where there are many, failures, readings, what was not measured."""
+    lines = []
+    for row in record.rows:
+        sides = {**({} if row.ours is None else {"nnlab": row.ours}), **row.peers, **row.others}
+        found = [f"{name} {duration(side.timing.median)}" for name, side in sides.items()] if row.others else []
+        found += [f"{name}: {why}" for name, why in row.notes.items()]
+        if row.throttled:
+            found.append(f"the card was held back: {', '.join(row.readings['slowed'])}")
+        if "joules_per_image" in row.readings:
+            joules = row.readings["joules_per_image"].items()
+            found.append("joules an image: " + ", ".join(f"{name} {value:.3g}" for name, value in joules))
+        if found:
+            lines.append(f"{row.op} {row.network} {row.layer} {row.part} {row.dtype}: {'; '.join(found)}")
+    missing = record.about.get("not_measured", [])
+    return [*lines, *([f"not measured: {'; '.join(missing)}"] if missing else [])]
+
+
+def text(record: Record, title: str) -> str:
+    """The table for a file, and the remarks under it."""
+    lines = [(*COLUMNS, "dtype"), *[(*cells(row, record.ceilings[row.dtype]), row.dtype) for row in record.rows]]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    left = len(("operation", "layer", "pass"))
+    rows = [
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))
+        )
+        for line in lines
+    ]
+    return "\n".join([title, "", *rows, "", *remarks(record)]) + "\n"
 
 
 def _error(error: float | None) -> str:
@@ -80,16 +118,19 @@ def summary(rows: list[Row]) -> list[tuple[str, int, float, float]]:
     groups: dict[str, list[float]] = {}
     for row in rows:
         if row.ratio is not None:
-            groups.setdefault(f"{row.op} {row.part}", []).append(row.ratio)
+            dtype = "" if row.dtype == "float32" else f" {row.dtype}"
+            groups.setdefault(f"{row.op} {row.part}{dtype}", []).append(row.ratio)
     return [(name, len(ratios), geometric_mean(ratios), min(ratios)) for name, ratios in groups.items()]
 
 
 def pictures(record: Record, folder: Path) -> list[Path]:
-    """``roofline.png`` and, with a peer, ``ratios.png``.
+    """``roofline.png`` and, with a peer, ``ratios.png``; nothing where only peers were measured.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
+    if all(row.ours is None for row in record.rows):
+        return []
     folder.mkdir(parents=True, exist_ok=True)
     made = [_roofline(record, folder / "roofline.png")]
     if any(row.ratio is not None for row in record.rows):
@@ -110,9 +151,9 @@ def _figure(size: tuple[float, float]) -> tuple[Any, Any]:
 def _roofline(record: Record, path: Path) -> Path:
     """Speed against operations per byte, under the machine's two ceilings."""
     figure, axis = _figure((9, 6))
-    dtype = record.rows[0].dtype
+    dtype = next(row.dtype for row in record.rows if row.ours is not None)
     roof = record.ceilings[dtype]
-    counted = [row for row in record.rows if row.dtype == dtype and row.flops]
+    counted = [row for row in record.rows if row.dtype == dtype and row.flops and row.ours is not None]
     intensity = [row.flops / row.bytes for row in counted]
     low, high = min(intensity) / 2, max(*intensity, roof.flops_per_second / roof.bytes_per_second) * 2
     xs = [low * (high / low) ** (i / 200) for i in range(201)]
@@ -126,7 +167,12 @@ def _roofline(record: Record, path: Path) -> Path:
         x = [row.flops / row.bytes for row in mine]
         color = f"C{number}"
         axis.scatter(
-            x, [row.flops / row.ours.timing.median / 1e9 for row in mine], s=28, color=color, label=op, zorder=3
+            x,
+            [row.flops / row.ours.timing.median / 1e9 for row in mine if row.ours],
+            s=28,
+            color=color,
+            label=op,
+            zorder=3,
         )
         theirs = [(i, row.flops / row.peers[row.peer].timing.median / 1e9) for i, row in zip(x, mine) if row.peer]
         if theirs:

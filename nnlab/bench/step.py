@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import count
 from math import prod
 from typing import Any, ClassVar
 
@@ -73,3 +74,27 @@ class OptimizerStep(Problem):
             return parameters[0]
 
         return step
+
+    def arrays(self, xp: Any, part: str, arrays: Arrays) -> Call:
+        """A few statements a parameter."""
+        parameters = [arrays[f"p{i}"] for i in range(len(self.shapes))]
+        gradients = [arrays[f"g{i}"] for i in range(len(self.shapes))]
+        first, second = ([xp.zeros_like(p) for p in parameters] for _ in range(2))
+        steps = count(1)
+
+        def sgd() -> Any:
+            for p, g, velocity in zip(parameters, gradients, first, strict=True):
+                velocity *= 0.9
+                velocity += g + 5e-4 * p
+                p -= 1e-4 * velocity
+            return parameters[0]
+
+        def adam() -> Any:
+            t = next(steps)
+            for p, g, m, v in zip(parameters, gradients, first, second, strict=True):
+                m += 0.1 * (g - m)
+                v += 0.001 * (g * g - v)
+                p -= 1e-4 / (1 - 0.9**t) * m / (xp.sqrt(v / (1 - 0.999**t)) + 1e-8)
+            return parameters[0]
+
+        return sgd if part == "sgd" else adam

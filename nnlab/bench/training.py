@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar
@@ -24,15 +26,45 @@ from nnlab.optim import SGD
 from nnlab.random import manual_seed
 
 
+class _Step(Problem):
+    """One step of SGD with momentum of a model that has a twin in PyTorch."""
+
+    op: ClassVar[str] = "training"
+    parts: ClassVar[tuple[str, ...]] = ("step",)
+
+    @abstractmethod
+    def _model(self) -> nn.Module:
+        """Ours, with weights that are the same each time."""
+
+    @abstractmethod
+    def _twin(self, torch: Any) -> Any:
+        """PyTorch's, with the same weights."""
+
+    def ours(self, be: Backend, part: str, arrays: Arrays) -> Call:
+        return _ours(be, self._model(), arrays)
+
+    def _theirs(self, torch: Any, x: Any) -> Any:
+        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        return self._twin(torch).to(x.device, dtype=x.dtype, memory_format=layout)
+
+    def torch(self, part: str, tensors: Arrays) -> Call:
+        torch = import_module("torch")
+        return _torch(torch, self._theirs(torch, tensors["x"]), tensors)
+
+    def modes(self, part: str, tensors: Arrays) -> dict[str, Callable[[], Call]]:
+        torch, x = import_module("torch"), tensors["x"]
+        return {
+            "compile": lambda: _torch(torch, torch.compile(self._theirs(torch, x)), tensors),
+            "bf16": lambda: _torch(torch, self._theirs(torch, x), tensors, bf16=True),
+        }
+
+
 @dataclass(frozen=True)
-class TrainingStep(Problem):
+class TrainingStep(_Step):
     """One step of SGD with momentum of a network from ``nnlab.models``. The result is the loss.
 
     Dropout is left out: its random numbers would make the losses of two libraries incomparable, and it costs little.
     """
-
-    op: ClassVar[str] = "training"
-    parts: ClassVar[tuple[str, ...]] = ("step",)
 
     batch: int
     channels: int
@@ -66,13 +98,8 @@ class TrainingStep(Problem):
                 module.p = 0.0
         return model
 
-    def ours(self, be: Backend, part: str, arrays: Arrays) -> Call:
-        return _ours(be, self._model(), arrays)
-
-    def torch(self, part: str, tensors: Arrays) -> Call:
-        torch, x = import_module("torch"), tensors["x"]
-        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-        return _torch(torch, twin(torch, self._model()).to(x.device, dtype=x.dtype, memory_format=layout), tensors)
+    def _twin(self, torch: Any) -> Any:
+        return twin(torch, self._model())
 
 
 class _Characters(nn.Module):
@@ -88,11 +115,8 @@ class _Characters(nn.Module):
 
 
 @dataclass(frozen=True)
-class CharacterStep(Problem):
+class CharacterStep(_Step):
     """One step of SGD with momentum of a character model: an LSTM over one-hot characters. The result is the loss."""
-
-    op: ClassVar[str] = "training"
-    parts: ClassVar[tuple[str, ...]] = ("step",)
 
     batch: int
     steps: int = 64
@@ -120,13 +144,8 @@ class CharacterStep(Problem):
         manual_seed(0)
         return _Characters(self.characters, self.hidden, self.layers)
 
-    def ours(self, be: Backend, part: str, arrays: Arrays) -> Call:
-        return _ours(be, self._model(), arrays)
-
-    def torch(self, part: str, tensors: Arrays) -> Call:
-        torch, x = import_module("torch"), tensors["x"]
-
-        class Twin(torch.nn.Module):  # type: ignore[name-defined]
+    def _twin(self, torch: Any) -> Any:
+        class Twin(torch.nn.Module):
             def __init__(self, characters: int, hidden: int, layers: int) -> None:
                 super().__init__()
                 self.lstm = torch.nn.LSTM(characters, hidden, layers)
@@ -135,8 +154,7 @@ class CharacterStep(Problem):
             def forward(self, x: Any) -> Any:
                 return self.head(self.lstm(x)[0].flatten(0, 1))
 
-        model = _with_state(torch, Twin(self.characters, self.hidden, self.layers), self._model())
-        return _torch(torch, model.to(x.device, dtype=x.dtype), tensors)
+        return _with_state(torch, Twin(self.characters, self.hidden, self.layers), self._model())
 
 
 def _ours(be: Backend, model: nn.Module, arrays: Arrays) -> Call:
@@ -155,14 +173,16 @@ def _ours(be: Backend, model: nn.Module, arrays: Arrays) -> Call:
     return step
 
 
-def _torch(torch: Any, model: Any, tensors: Arrays) -> Call:
-    """The same step in PyTorch."""
+def _torch(torch: Any, model: Any, tensors: Arrays, bf16: bool = False) -> Call:
+    """The same step in PyTorch; with ``bf16`` autocast chooses bfloat16 for products."""
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     x, target = tensors["x"], tensors["target"]
+    precision = torch.autocast(x.device.type, torch.bfloat16) if bf16 else nullcontext()
 
     def step() -> Any:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(x), target)
+        with precision:
+            loss = torch.nn.functional.cross_entropy(model(x), target)
         loss.backward()
         optimizer.step()
         return loss.detach()

@@ -27,6 +27,8 @@ def bench(
     dtype: str = typer.Option("float32", help="float32, float64, float16 or bfloat16."),
     batch: int | None = typer.Option(None, min=1, help="Images in a batch; default suits CPU or GPU."),
     vs: str = typer.Option("auto", help="Peer: torch, none, or auto (torch if it is installed)."),
+    peers_only: bool = typer.Option(False, "--peers-only", help="Time PyTorch alone, on the same problems."),
+    compiled: bool = typer.Option(False, "--compile", help="Time whole steps under torch.compile too (minutes)."),
     seconds: float = typer.Option(0.5, min=0.0, help="Time a row may take in each library."),
     json: Path | None = typer.Option(None, "--json", help="Write the record to this file.", metavar="FILE"),
     pictures: Path | None = typer.Option(None, help="Write roofline.png and ratios.png there.", metavar="FOLDER"),
@@ -37,17 +39,26 @@ def bench(
         metavar="A B",
         show_default=False,
     ),
+    merge: list[Path] = typer.Option(
+        None, help="Measure nothing: write one record of several parts to --json; once for each part.", metavar="FILE"
+    ),
 ) -> None:
     """Time operations: seconds, TFLOP/s, GB/s, share of the roofline, and the ratio to PyTorch.
 
-    With --compare the exit code is 1 if an operation became slower than the noise explains.
+    The exit code is 1 if an operation failed, and with --compare if one became slower than the noise explains.
     """
     from rich.console import Console
 
     console = Console(highlight=False, width=None if Console().is_terminal else 160)
     if compare[0]:
         raise typer.Exit(_compare(console, Path(compare[0]), Path(compare[1])))
-    _measure(console, ops or [], device, shapes, dtype, batch, vs, seconds, json, pictures, part)
+    if merge:
+        _merge(console, merge, json)
+        return
+    sides = {"ours": not peers_only, "compiled": compiled}
+    good = _measure(console, ops or [], device, shapes, dtype, batch, vs, sides, seconds, json, pictures, part)
+    if not good:
+        raise typer.Exit(1)
 
 
 def chosen(ops: list[str], shapes: str, batch: int | None, small: bool) -> list[Problem]:
@@ -88,11 +99,13 @@ def _share(problems: list[Problem], part: str) -> list[Problem]:
 
 
 def _measure(
-    console: Console, ops: list[str], device: str, shapes: str, dtype: str, batch: int | None, vs: str, seconds: float,
-    json: Path | None, pictures: Path | None, part: str,
-) -> None:  # fmt: skip
+    console: Console, ops: list[str], device: str, shapes: str, dtype: str, batch: int | None, vs: str,
+    sides: dict[str, bool], seconds: float, json: Path | None, pictures: Path | None, part: str,
+) -> bool:  # fmt: skip
+    """Whether nothing of nnlab failed."""
     from nnlab.backend import get_backend, resolve
     from nnlab.bench import ceilings, measure, record, report
+    from nnlab.bench.sensors import sensors
     from nnlab.types import as_dtype, is_floating
 
     be: Any = get_backend(resolve(device)[0])
@@ -100,20 +113,36 @@ def _measure(
         raise ArgumentError(complaint("bench", "dtype", "be a floating dtype", dtype))
     problems = _share(chosen(ops, shapes, batch, small=be.host_memory), part)
     peer = _peer(be, vs)
+    if peer is None and not sides["ours"]:
+        raise ArgumentError("[bench] --peers-only needs a peer: install PyTorch, and not --vs none")
     roof = ceilings.measure(be, dtype, peer)
     about = record.about(be, peer.version if peer else None)
     result = record.Record(about, {dtype: roof}, [])
-    for row in _with_progress(console, measure.rows(be, problems, dtype, peer, seconds), problems):
+    found = measure.rows(be, problems, dtype, peer, seconds, **sides, sensors=sensors(be))
+    for row in _with_progress(console, found, problems):
         result.rows.append(row)
         if json is not None:  # what was measured stays, whatever happens to the rest
             record.save(json, result)
     console.print(report.table(result, heading(result)))
     _print_summary(console, result)
+    for line in report.remarks(result):
+        console.print(line, soft_wrap=True, markup=False)
     if json is not None:
         console.print(f"record: {json}", soft_wrap=True)
     if pictures is not None:
         for path in report.pictures(result, pictures):
             console.print(f"picture: {path}", soft_wrap=True)
+    return not any(row.failed for row in result.rows)
+
+
+def _merge(console: Console, parts: list[Path], json: Path | None) -> None:
+    from nnlab.bench import record
+
+    if json is None:
+        raise ArgumentError("[bench] --merge needs --json FILE, where to write")
+    result = record.merge([record.load(path) for path in parts])
+    record.save(json, result)
+    console.print(f"record: {json}, {len(result.rows)} rows", soft_wrap=True)
 
 
 def _peer(be: Any, vs: str) -> Any:
@@ -183,6 +212,7 @@ def _compare(console: Console, first: Path, second: Path) -> int:
     for name, listed, color in (("slower", slower, "red"), ("faster", faster, "green")):
         for change in listed:
             row = change.row
+            assert row.ours is not None
             console.print(
                 f"[{color}]{name}[/] {row.op} {row.network} {row.layer} {row.part}: {change.factor:.2f} times the time "
                 f"(noise {change.noise:.0%}), now {duration(row.ours.timing.median)}",
