@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ def rows(
     for number, problem in enumerate(problems):
         inputs = drawn(be, problem, number, dtype)
         for part in problem.parts:
-            yield _Bench(be, problem, part, dtype, inputs, peer, compiled).row(ours, budget, sensors)
+            yield _Pass(be, problem, part, dtype, inputs, peer, compiled).row(ours, budget, sensors)
         if not be.host_memory:
             del inputs
             be.empty_cache()
@@ -140,7 +141,7 @@ def rows(
                 peer.free()
 
 
-class _Bench:
+class _Pass:
     """A pass of a problem with its inputs."""
 
     def __init__(
@@ -161,72 +162,70 @@ class _Bench:
         peer, problem = self.peer, self.problem
         measured: dict[str, Side] = {}
         readings: dict[str, Any] = {}
-        with peer.torch.no_grad() if peer and self.part in NO_GRADIENT else nullcontext():
-            wanted, calls, errors = self._exact(), {}, {}
+        sides: dict[str, list[Call]] = {}
+        errors: dict[str, float | None] = {}
+        with no_tape(peer, self.part):
+            wanted = self._exact()
             for name, prepare in self._sides(ours).items():
                 try:
                     made = prepare()
-                    if not made:
-                        continue
-                    calls[name] = made
-                    errors[name] = self._error(name, calls[name][0](), wanted)
-                except Exception as error:
-                    calls.pop(name, None)
-                    self.notes[name] = reason(error)
+                    if made:
+                        errors[name] = self._error(name, made[0](), wanted)
+                        sides[name] = made
+                except Exception as failure:
+                    self.notes[name] = reason(failure)
             del wanted
             try:
                 before = sensors.read() if sensors else {}
-                times = timing.interleave(self.be, list(calls.values()), budget) if calls else []
+                times = timing.interleave(self.be, list(sides.values()), budget) if sides else []
                 readings = between(before, sensors.read()) if sensors else {}
-                measured = {name: Side(t, errors[name]) for name, t in zip(calls, times, strict=True)}
+                measured = {name: Side(t, errors[name]) for name, t in zip(sides, times, strict=True)}
                 if sensors and problem.op == "training":
-                    readings |= self._energy(sensors, calls)
-            except Exception as error:  # whose it is cannot be said
-                self.notes |= {name: reason(error) for name in calls if name not in measured}
-        cost = problem.cost(self.part, itemsize(self.dtype))
+                    readings |= self._energy(sensors, sides)
+            except Exception as failure:  # whose it is cannot be said
+                self.notes |= {name: reason(failure) for name in sides if name not in measured}
         mine = measured.pop("nnlab", None)
         others = {name: measured.pop(name) for name in list(measured) if name.endswith(OTHER_PRECISION)}
-        return Row(
-            problem.op, self.part, problem.network, problem.layer, problem.shape(), self.dtype, cost.flops, cost.bytes,
-            mine, measured, others, self.notes, readings,
-        )  # fmt: skip
+        more = {"others": others, "notes": self.notes, "readings": readings}
+        return row(problem, self.part, self.dtype, mine, measured, **more)
 
     def _sides(self, ours: bool) -> dict[str, Callable[[], list[Call]]]:
         """What prepares each side's calls, one for each set of inputs."""
-        be, peer, problem, part, dtype = self.be, self.peer, self.problem, self.part, self.dtype
+        be, peer, problem, part = self.be, self.peer, self.problem, self.part
         sides: dict[str, Callable[[], list[Call]]] = {}
-
-        def copies() -> Iterator[Arrays]:
-            return ({name: given(a, dtype) for name, a in each.items()} for each in self.inputs)
-
         if ours:
-            sides["nnlab"] = lambda: [problem.ours(be, part, each) for each in copies()]
+            sides["nnlab"] = lambda: calls(be, problem, part, self.dtype, self.inputs)
         for layout in peer.layouts if peer else ():
             assert peer is not None
             name = f"torch {layout}" if len(peer.layouts) > 1 else "torch"
-            sides |= self._torch(peer, layout, name)
-        if not be.host_memory and dtype == "float32":
-            made = (problem.arrays(be.xp, part, each) for each in copies())
-            sides["cupy"] = lambda: [call for call in made if call is not None]
+            sides[name] = partial(calls, be, problem, part, self.dtype, self.inputs, peer, layout)
+        if peer is not None and type(problem).modes is not Problem.modes:
+            sides |= self._modes(peer, name, layout)  # in the last layout, which is the one made for speed
+        if not be.host_memory and self.dtype == "float32":
+            sides["cupy"] = self._arrays
         return sides
 
-    def _torch(self, peer: Peer, layout: str, name: str) -> dict[str, Callable[[], list[Call]]]:
-        problem, part, dtype = self.problem, self.part, self.dtype
+    def _modes(self, peer: Peer, name: str, layout: str) -> dict[str, Callable[[], list[Call]]]:
+        def mode(which: str) -> list[Call]:
+            """With one set of inputs: each would be compiled anew."""
+            tensors = {key: peer.given(array, layout, self.dtype) for key, array in self.inputs[0].items()}
+            return [self.problem.modes(self.part, tensors)[which]()]
 
-        def copies() -> Iterator[Arrays]:
-            return ({key: peer.given(a, layout, dtype) for key, a in each.items()} for each in self.inputs)
+        def tf32() -> list[Call]:
+            plain = calls(self.be, self.problem, self.part, self.dtype, self.inputs[:1], peer, layout)
+            return [peer.tf32(call) for call in plain]
 
-        sides: dict[str, Callable[[], list[Call]]] = {
-            name: lambda: [problem.torch(part, each) for each in copies()],
-        }
-        if type(problem).modes is Problem.modes or layout != peer.layouts[-1]:  # the layout that is made for speed
-            return sides
-        if self.compiled:  # with one set of inputs: each is compiled anew
-            sides[f"{name} compile"] = lambda: [problem.modes(part, next(copies()))["compile"]()]
-        if dtype == "float32" and not self.be.host_memory:
-            sides[f"{name} tf32"] = lambda: [peer.tf32(problem.torch(part, each)) for each in copies()]
-            sides[f"{name} bf16"] = lambda: [problem.modes(part, each)["bf16"]() for each in copies()]
+        sides: dict[str, Callable[[], list[Call]]] = {}
+        if self.compiled:
+            sides[f"{name} compile"] = lambda: mode("compile")
+        if self.dtype == "float32" and not self.be.host_memory:
+            sides |= {f"{name} tf32": tf32, f"{name} bf16": lambda: mode("bf16")}
         return sides
+
+    def _arrays(self) -> list[Call]:
+        copies = [{name: given(array, self.dtype) for name, array in each.items()} for each in self.inputs]
+        made = (self.problem.arrays(self.be.xp, self.part, each) for each in copies)
+        return [call for call in made if call is not None]
 
     def _exact(self) -> Any:
         """The result in float64: on a GPU PyTorch's, a tensor there (a CPU takes minutes), else nnlab's on the CPU."""
@@ -238,14 +237,12 @@ class _Bench:
                 self.peer.free()
                 return wanted
             hosts = {name: self.be.to_numpy(array) for name, array in self.inputs[0].items()}
-            wide = {n: host.astype(np.float64) if host.dtype.kind == "f" else host for n, host in hosts.items()}
-            return np.asarray(self.problem.ours(get_backend("cpu"), self.part, wide)())
-        except Exception as error:
-            self.notes["error"] = reason(error)
+            return exact(self.problem, self.part, hosts)
+        except Exception as failure:
+            self.notes["error"] = reason(failure)
             return None
 
     def _error(self, name: str, found: Any, wanted: Any) -> float | None:
-        """Largest deviation relative to the largest number."""
         self.be.synchronize()  # what failed on a GPU fails here
         if wanted is None:
             return None
@@ -254,8 +251,7 @@ class _Bench:
             return peer.deviation(peer.tensor(found) if ours else found, wanted)
         assert ours or peer is not None
         host = self.be.to_numpy(found) if ours else peer.to_numpy(found)  # type: ignore[union-attr]
-        largest = float(np.abs(wanted).max(initial=0.0))
-        return float(np.abs(host.astype(np.float64) - wanted).max(initial=0.0)) / largest if largest else 0.0
+        return error(host, wanted)
 
     def _energy(self, sensors: Sensors, calls: dict[str, list[Call]]) -> dict[str, Any]:
         found = {name: sensors.energy(each, self.be.synchronize) for name, each in calls.items()}
@@ -265,7 +261,52 @@ class _Bench:
         return {"joules_per_call": joules, "joules_per_image": images} if joules else {}
 
 
-def reason(error: BaseException) -> str:
+def calls(
+    be: Any,
+    problem: Problem,
+    part: str,
+    dtype: str,
+    inputs: list[dict[str, Any]],
+    peer: Peer | None = None,
+    layout: str = "NCHW",
+) -> list[Call]:
+    """The pass over copies of the inputs, in nnlab or in the peer."""
+    if peer is None:
+        return [problem.ours(be, part, {name: given(a, dtype) for name, a in each.items()}) for each in inputs]
+    with no_tape(peer, part):
+        tensors = [{name: peer.given(a, layout, dtype) for name, a in each.items()} for each in inputs]
+        return [problem.torch(part, each) for each in tensors]
+
+
+def no_tape(peer: Peer | None, part: str) -> AbstractContextManager[Any]:
+    """Passes without PyTorch's tape, where nnlab has none either."""
+    return peer.torch.no_grad() if peer and part in NO_GRADIENT else nullcontext()
+
+
+def exact(problem: Problem, part: str, host: Arrays) -> np.ndarray | None:
+    """The result in float64, computed on the CPU from the very numbers that both libraries are given."""
+    if problem.op in NOT_COMPARABLE:
+        return None
+    wide = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in host.items()}
+    return np.asarray(problem.ours(get_backend("cpu"), part, wide)())
+
+
+def error(found: np.ndarray, wanted: np.ndarray | None) -> float | None:
+    """Largest deviation relative to the largest number."""
+    if wanted is None:
+        return None
+    largest = float(np.abs(wanted).max(initial=0.0))
+    return float(np.abs(found.astype(np.float64) - wanted).max(initial=0.0)) / largest if largest else 0.0
+
+
+def row(problem: Problem, part: str, dtype: str, ours: Side | None, peers: dict[str, Side], **more: Any) -> Row:
+    """What was measured, with what was counted."""
+    cost = problem.cost(part, itemsize(dtype))
+    named = (problem.op, part, problem.network, problem.layer, problem.shape(), dtype)
+    return Row(*named, cost.flops, cost.bytes, ours, peers, **more)
+
+
+def reason(failure: BaseException) -> str:
     """An exception in a line."""
-    first = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {first}"[:500]
+    first = next(iter(str(failure).strip().splitlines()), "")
+    return f"{type(failure).__name__}: {first}"[:500]

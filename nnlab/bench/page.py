@@ -12,7 +12,7 @@ HEAD = """\
 # What operations cost
 
 Made by `make docs` from the newest record of each device in `benchmarks/records`; not to be edited. `nnlab bench`
-(`make bench`) measures the same on your machine.
+(`make bench`) measures the same on your machine; with `--separate` each library has a process of its own.
 
 Times are medians of repetitions that take turns with PyTorch's in one process, over inputs that take turns too; on a
 GPU with its cache flushed before each. A row's roofline is what its counted operations (a multiply-add counts two) or
@@ -51,7 +51,8 @@ def page(records: Path) -> str:
 def _device(file: Path, record: Record) -> list[str]:
     about = record.about
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    blas = f" (BLAS: {about['blas']})" if "blas" in about else ""
+    apart = ", a process for each library" if about.get("processes", 1) > 1 else ""
+    blas = f"{apart} (BLAS: {about['blas']})" if "blas" in about else apart
     lines = [
         f"## {about['device']}",
         "",

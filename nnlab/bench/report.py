@@ -76,6 +76,19 @@ def remarks(record: Record) -> list[str]:
     return [*lines, *([f"not measured: {'; '.join(missing)}"] if missing else [])]
 
 
+def heading(record: Record) -> str:
+    """What holds for all rows."""
+    about = record.about
+    roofs = "; ".join(
+        f"{dtype}: {roof.flops_per_second / 1e12:.3f} TFLOP/s product, {roof.bytes_per_second / 1e9:.1f} GB/s copy"
+        for dtype, roof in record.ceilings.items()
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    apart = ", a process for each library" if about.get("processes", 1) > 1 else ""
+    machine = f"{about['device']}, {about['threads']} threads{apart} (BLAS: {about['blas']})"
+    return f"{machine}; {roofs}\n{versions}, commit {about['commit']}"
+
+
 def text(record: Record, title: str) -> str:
     """The table for a file, and the remarks under it."""
     lines = [(*COLUMNS, "dtype"), *[(*cells(row, record.ceilings[row.dtype]), row.dtype) for row in record.rows]]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -65,14 +66,22 @@ def interleave(be: Any, sides: Sequence[Sequence[Call]], budget: float) -> list[
         sides: for each the same computation over different inputs, which take turns.
         budget: seconds that each side may take, at least :data:`LEAST` calls, at most :data:`MOST`.
     """
-    turns = [cycle(calls) for calls in sides]
-    for turn in turns:
+    return take_turns([partial(_next, be, cycle(calls)) for calls in sides], budget)
+
+
+def _next(be: Any, turn: Iterator[Call]) -> float:
+    return seconds(be, next(turn))
+
+
+def take_turns(timers: Sequence[Callable[[], float]], budget: float) -> list[Timing]:
+    """As :func:`interleave`, of functions that each run one call and return its seconds."""
+    for timer in timers:
         for _ in range(WARM_UP):
-            next(turn)()
-    times: list[list[float]] = [[] for _ in sides]
-    order = list(range(len(sides)))
+            timer()
+    times: list[list[float]] = [[] for _ in timers]
+    order = list(range(len(timers)))
     while len(times[0]) < LEAST or (len(times[0]) < MOST and min(map(sum, times)) < budget):
         for side in order:
-            times[side].append(seconds(be, next(turns[side])))
+            times[side].append(timers[side]())
         order.reverse()
     return [Timing.of(each) for each in times]

@@ -30,6 +30,7 @@ def bench(
     peers_only: bool = typer.Option(False, "--peers-only", help="Time PyTorch alone, on the same problems."),
     compiled: bool = typer.Option(False, "--compile", help="Time whole steps under torch.compile too (minutes)."),
     seconds: float = typer.Option(0.5, min=0.0, help="Time a row may take in each library."),
+    separate: bool = typer.Option(False, "--separate", help="Run each library in a process of its own (CPU)."),
     json: Path | None = typer.Option(None, "--json", help="Write the record to this file.", metavar="FILE"),
     pictures: Path | None = typer.Option(None, help="Write roofline.png and ratios.png there.", metavar="FOLDER"),
     part: str = typer.Option("1/1", help="Measure only this share of the rows, e.g. 1/3.", metavar="I/N"),
@@ -56,7 +57,9 @@ def bench(
         _merge(console, merge, json)
         return
     sides = {"ours": not peers_only, "compiled": compiled}
-    good = _measure(console, ops or [], device, shapes, dtype, batch, vs, sides, seconds, json, pictures, part)
+    good = _measure(
+        console, ops or [], device, shapes, dtype, batch, vs, sides, seconds, separate, json, pictures, part
+    )
     if not good:
         raise typer.Exit(1)
 
@@ -100,30 +103,38 @@ def _share(problems: list[Problem], part: str) -> list[Problem]:
 
 def _measure(
     console: Console, ops: list[str], device: str, shapes: str, dtype: str, batch: int | None, vs: str,
-    sides: dict[str, bool], seconds: float, json: Path | None, pictures: Path | None, part: str,
+    sides: dict[str, bool], seconds: float, separate: bool, json: Path | None, pictures: Path | None, part: str,
 ) -> bool:  # fmt: skip
     """Whether nothing of nnlab failed."""
     from nnlab.backend import get_backend, resolve
     from nnlab.bench import ceilings, measure, record, report
+    from nnlab.bench import separate as apart
     from nnlab.bench.sensors import sensors
     from nnlab.types import as_dtype, is_floating
 
     be: Any = get_backend(resolve(device)[0])
     if not is_floating(as_dtype(dtype)):
         raise ArgumentError(complaint("bench", "dtype", "be a floating dtype", dtype))
+    if separate and str(be.device) != "cpu":
+        raise ArgumentError(complaint("bench", "separate", "be for the device cpu", str(be.device)))
+    if separate and sides != {"ours": True, "compiled": False}:
+        raise ArgumentError("[bench] --separate goes with neither --peers-only nor --compile")
     problems = _share(chosen(ops, shapes, batch, small=be.host_memory), part)
     peer = _peer(be, vs)
     if peer is None and not sides["ours"]:
         raise ArgumentError("[bench] --peers-only needs a peer: install PyTorch, and not --vs none")
     roof = ceilings.measure(be, dtype, peer)
-    about = record.about(be, peer.version if peer else None)
+    about = record.about(be, peer.version if peer else None) | {"processes": 1 + (separate and peer is not None)}
     result = record.Record(about, {dtype: roof}, [])
-    found = measure.rows(be, problems, dtype, peer, seconds, **sides, sensors=sensors(be))
-    for row in _with_progress(console, found, problems):
+    if separate:
+        rows = apart.rows(problems, dtype, peer is not None, seconds)
+    else:
+        rows = measure.rows(be, problems, dtype, peer, seconds, **sides, sensors=sensors(be))
+    for row in _with_progress(console, rows, problems):
         result.rows.append(row)
         if json is not None:  # what was measured stays, whatever happens to the rest
             record.save(json, result)
-    console.print(report.table(result, heading(result)))
+    console.print(report.table(result, report.heading(result)))
     _print_summary(console, result)
     for line in report.remarks(result):
         console.print(line, soft_wrap=True, markup=False)
@@ -171,17 +182,6 @@ def _with_progress(console: Console, rows: Any, problems: list[Problem]) -> Any:
         for row in rows:
             progress.update(task, advance=1, description=f"{row.op} {row.network} {row.layer} {row.part}")
             yield row
-
-
-def heading(record: Record) -> str:
-    """What holds for all rows."""
-    about = record.about
-    roofs = "; ".join(
-        f"{dtype}: {roof.flops_per_second / 1e12:.3f} TFLOP/s product, {roof.bytes_per_second / 1e9:.1f} GB/s copy"
-        for dtype, roof in record.ceilings.items()
-    )
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    return f"{about['device']}, {about['threads']} threads (BLAS: {about['blas']}); {roofs}\n{versions}, commit {about['commit']}"
 
 
 def _print_summary(console: Console, record: Record) -> None:
