@@ -9,7 +9,7 @@ VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: train test bench kernels race counts mutate gpu-test docs peer lint format wheel clean
+.PHONY: train test bench kernels race counts mutate gpu-test gpu-bench docs peer lint format wheel clean
 
 train: $(VENV)/.installed-run
 	$(BIN)/nnlab train $(ARGS)
@@ -42,6 +42,10 @@ mutate: $(VENV)/.installed-test
 # On a machine with a GPU, CuPy, NumPy and pytest, which nothing is installed on.   make gpu-test ARGS="--out report"
 gpu-test:
 	$(PYTHON) -m tools.gpu_test $(ARGS)
+
+# On a machine with a GPU, CuPy, NumPy and PyTorch: what all costs there.   make gpu-bench ARGS="--part 1/3 --minutes 8"
+gpu-bench:
+	$(PYTHON) -m tools.gpu_bench $(ARGS)
 
 # docs/kernels.md from the kernels' descriptions, docs/performance.md from the newest records.
 docs: $(VENV)/.installed-run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -114,10 +114,10 @@ def rows(
     dtype: str,
     peer: Peer | None,
     budget: float,
-    *,
     ours: bool = True,
     compiled: bool = False,
     sensors: Sensors | None = None,
+    parts: Collection[str] | None = None,
 ) -> Iterator[Row]:
     """Measure, a row at a time. A side that fails loses its own numbers only, and its row says why.
 
@@ -129,10 +129,11 @@ def rows(
         ours: whether nnlab is measured, and not its peers alone.
         compiled: whether whole steps are measured with ``torch.compile`` too, which takes a minute each.
         sensors: of the card.
+        parts: only these passes.
     """
     for number, problem in enumerate(problems):
         inputs = drawn(be, problem, number, dtype)
-        for part in problem.parts:
+        for part in [each for each in problem.parts if parts is None or each in parts]:
             yield _Pass(be, problem, part, dtype, inputs, peer, compiled).row(ours, budget, sensors)
         if not be.host_memory:
             del inputs

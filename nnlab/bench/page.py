@@ -92,7 +92,7 @@ def _staleness(op: str, record: Record) -> str:
 
 
 def _row(row: Row, record: Record) -> str:
-    named = dict(zip(COLUMNS, cells(row, record.ceilings[row.dtype]), strict=True))
+    named = dict(zip(COLUMNS, cells(row, record.ceilings.get(row.dtype)), strict=True))
     texts = [
         named["layer"] + ("" if row.dtype == "float32" else f", {row.dtype}"),
         row.shape,

@@ -113,7 +113,7 @@ def load(path: Path) -> Record:
         return Record(
             found["about"],
             {dtype: Ceilings(**each) for dtype, each in found["ceilings"].items()},
-            [_row(row) for row in found["rows"]],
+            [row(each) for each in found["rows"]],
         )
     except FileNotFoundError:
         raise DataError(f"[bench] {path} does not exist") from None
@@ -137,9 +137,9 @@ def merge(records: Sequence[Record]) -> Record:
     rows: dict[tuple[str, ...], Row] = {}
     ceilings: dict[str, Ceilings] = {}
     for each in records:
-        for row in each.rows:
-            if row.key not in rows or row.ours is not None:
-                rows[row.key] = row
+        for found in each.rows:
+            if found.key not in rows or found.ours is not None:
+                rows[found.key] = found
         for dtype, roof in each.ceilings.items():
             best = ceilings.get(dtype, roof)
             ceilings[dtype] = replace(
@@ -148,14 +148,15 @@ def merge(records: Sequence[Record]) -> Record:
                 flops_per_second=max(best.flops_per_second, roof.flops_per_second),
             )
     newest = max(records, key=lambda each: each.about["date"])
-    measured = {" ".join((*row.key[:4], row.dtype)) for row in rows.values()}
+    measured = {" ".join((*found.key[:4], found.dtype)) for found in rows.values()}
     missing = dict.fromkeys(name for each in records for name in each.about.get("not_measured", []))
     left = {"not_measured": [name for name in missing if name not in measured]}
     about = {name: value for name, value in newest.about.items() if name not in ("not_measured", "part")}
     return Record(about | (left if left["not_measured"] else {}), ceilings, list(rows.values()))
 
 
-def _row(found: dict[str, Any]) -> Row:
+def row(found: dict[str, Any]) -> Row:
+    """A row as :meth:`Row.as_json` wrote it."""
     ours = found.pop("ours")
     peers, others = ({name: _side(side) for name, side in found.pop(key, {}).items()} for key in ("peers", "others"))
     return Row(ours=None if ours is None else _side(ours), peers=peers, others=others, **found)

@@ -32,7 +32,7 @@ def geometric_mean(numbers: Iterable[float]) -> float:
 COLUMNS = ("operation", "layer", "pass", "time", "±", "TFLOP/s", "GB/s", "of roof", "peer", "ratio", "error", "peer's")
 
 
-def cells(row: Row, ceilings: Ceilings) -> tuple[str, ...]:
+def cells(row: Row, ceilings: Ceilings | None) -> tuple[str, ...]:
     """A row as the table shows it; nnlab's columns are empty where it was not measured."""
     ours, peer = row.ours, row.peer
     theirs = None if peer is None else row.peers[peer]
@@ -49,13 +49,15 @@ def cells(row: Row, ceilings: Ceilings) -> tuple[str, ...]:
     )
 
 
-def _speeds(row: Row, ours: Side, ceilings: Ceilings) -> tuple[str, ...]:
+def _speeds(row: Row, ours: Side, ceilings: Ceilings | None) -> tuple[str, ...]:
     time = ours.timing.median
     times = (duration(time) + (" throttled" if row.throttled else ""), f"{ours.timing.spread:.0%}")
     if row.bytes == 0:  # of whole networks that no set of problems lists, nothing is counted
         return (*times, "", "", "")
-    fraction = row.fraction(ceilings.bytes_per_second, ceilings.flops_per_second)
-    return (*times, f"{row.flops / time / 1e12:.3f}", f"{row.bytes / time / 1e9:.1f}", f"{fraction:.0%}")
+    speeds = (f"{row.flops / time / 1e12:.3f}", f"{row.bytes / time / 1e9:.1f}")
+    if ceilings is None:
+        return (*times, *speeds, "")
+    return (*times, *speeds, f"{row.fraction(ceilings.bytes_per_second, ceilings.flops_per_second):.0%}")
 
 
 def remarks(record: Record) -> list[str]:
@@ -91,7 +93,7 @@ def heading(record: Record) -> str:
 
 def text(record: Record, title: str) -> str:
     """The table for a file, and the remarks under it."""
-    lines = [(*COLUMNS, "dtype"), *[(*cells(row, record.ceilings[row.dtype]), row.dtype) for row in record.rows]]
+    lines = [(*COLUMNS, "dtype"), *[(*cells(row, record.ceilings.get(row.dtype)), row.dtype) for row in record.rows]]
     widths = [max(map(len, column)) for column in zip(*lines)]
     left = len(("operation", "layer", "pass"))
     rows = [
@@ -116,7 +118,7 @@ def table(record: Record, title: str) -> Table:
         result.add_column(name, justify="left" if name in ("operation", "layer", "pass") else "right", no_wrap=True)
     last = None
     for row in record.rows:
-        texts = list(cells(row, record.ceilings[row.dtype]))
+        texts = list(cells(row, record.ceilings.get(row.dtype)))
         if row.ratio is not None:
             texts[9] = f"[{'green' if row.ratio >= 1 else 'red'}]{texts[9]}[/]"
         if last is not None and (row.op, row.network) != last:

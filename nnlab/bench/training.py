@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -41,7 +43,7 @@ class _Step(Problem):
         """PyTorch's, with the same weights."""
 
     def ours(self, be: Backend, part: str, arrays: Arrays) -> Call:
-        return _ours(be, self._model(), arrays)
+        return _ours(be, deepcopy(_drawn(self)), arrays)
 
     def _theirs(self, torch: Any, x: Any) -> Any:
         layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
@@ -99,7 +101,7 @@ class TrainingStep(_Step):
         return model
 
     def _twin(self, torch: Any) -> Any:
-        return twin(torch, self._model())
+        return twin(torch, _drawn(self))
 
 
 class _Characters(nn.Module):
@@ -154,7 +156,15 @@ class CharacterStep(_Step):
             def forward(self, x: Any) -> Any:
                 return self.head(self.lstm(x)[0].flatten(0, 1))
 
-        return _with_state(torch, Twin(self.characters, self.hidden, self.layers), self._model())
+        with torch.device("meta"):  # its weights are ours
+            made = Twin(self.characters, self.hidden, self.layers)
+        return _with_state(torch, made, _drawn(self))
+
+
+@lru_cache(maxsize=1)
+def _drawn(problem: _Step) -> nn.Module:
+    """A problem's model, to be copied: drawing millions of weights takes longer than a step."""
+    return problem._model()
 
 
 def _ours(be: Backend, model: nn.Module, arrays: Arrays) -> Call:
@@ -215,13 +225,16 @@ def twin(torch: Any, model: nn.Module) -> Any:
                 x = child(torch.flatten(x, 1) if name == "classifier" else x)
             return x
 
-    return _with_state(torch, Twin(), model)
+    with torch.device("meta"):  # its weights are ours
+        made = Twin()
+    return _with_state(torch, made, model)
 
 
 def _with_state(torch: Any, made: Any, model: nn.Module) -> Any:
     """PyTorch's network with the weights of ours."""
     state = model.state_dict()
-    made.load_state_dict({name: torch.from_numpy(value.detach().cpu().numpy().copy()) for name, value in state.items()})
+    weights = {name: torch.from_numpy(value.detach().cpu().numpy().copy()) for name, value in state.items()}
+    made.load_state_dict(weights, assign=True)
     return made
 
 

@@ -129,7 +129,7 @@ def _measure(
     if separate:
         rows = apart.rows(problems, dtype, peer is not None, seconds)
     else:
-        rows = measure.rows(be, problems, dtype, peer, seconds, **sides, sensors=sensors(be))
+        rows = measure.rows(be, problems, dtype, peer, seconds, sides["ours"], sides["compiled"], sensors(be))
     for row in _with_progress(console, rows, problems):
         result.rows.append(row)
         if json is not None:  # what was measured stays, whatever happens to the rest
