@@ -10,6 +10,7 @@ what the measuring process printed; ``nnlab bench --merge`` makes one record of 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -51,7 +52,7 @@ def main() -> int:
     log = name.with_suffix(".log")
     log.write_text("", encoding="utf-8")
     session = Session(
-        lambda: Worker(given.device, options, log),
+        lambda: Worker(["-m", "tools.gpu_bench.worker", given.device, json.dumps(options)], log),
         items,
         PEERS_ONLY if given.peers_only else int(given.no_compile),
         time.monotonic,

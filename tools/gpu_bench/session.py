@@ -51,15 +51,15 @@ class Asked(Protocol):
 
 
 class Worker:
-    """A process of tools/gpu_bench/worker.py.
+    """A process that answers, see tools/gpu_bench/worker.py.
 
     Args:
-        device, options: its arguments.
+        arguments: for Python.
         log: file that gets what it prints.
     """
 
-    def __init__(self, device: str, options: dict[str, Any], log: Path) -> None:
-        command = [sys.executable, "-m", "tools.gpu_bench.worker", device, json.dumps(options)]
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        command = [sys.executable, *arguments]
         self._log = log
         with log.open("a", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
