@@ -16,9 +16,9 @@ from nnlab.bench.compare import compare
 from nnlab.bench.measure import Row, Side
 from nnlab.bench.page import page
 from nnlab.bench.record import Record
-from nnlab.bench.report import duration, geometric_mean, summary
+from nnlab.bench.report import duration, geometric_mean, summary, text
 from nnlab.bench.timing import Timing, interleave
-from nnlab.errors import DataError
+from nnlab.errors import ArgumentError, DataError
 
 CPU = get_backend("cpu")
 
@@ -142,12 +142,86 @@ def test_the_page_is_made_of_the_newest_record_of_each_device(tmp_path: Path) ->
     old = made(row(), device="another card", kernels_run=True, kernels={**hashes, "conv": "0" * 8})
     record.save(records / "c" / "bench-1.json", old)
     (records / "d").mkdir()
-    text = page(records)
-    assert text.count("## a machine") == 1 and "benchmarks/records/a/bench-2.json" in text and "9 ms" not in text
-    assert "| alexnet conv1 | 1x2 | forward | 1 ms | 1000.0 | 1.0 | 100% | 2 ms | 2.00 | 2e-07 | 1e-07 |" in text
-    assert f"### conv2d (kernels conv {hashes['conv']})" in text
-    assert "### conv2d (kernels conv 00000000; stale: the sources have changed since)" in text
-    assert "| conv2d forward | 1 | 2.00 | 2.00 |" in text
+    shown = page(records)
+    assert shown.count("## a machine") == 1 and "benchmarks/records/a/bench-2.json" in shown and "9 ms" not in shown
+    assert "| alexnet conv1 | 1x2 | forward | 1 ms | 1000.0 | 1.0 | 100% | 2 ms | 2.00 | 2e-07 | 1e-07 |" in shown
+    assert f"### conv2d (kernels conv {hashes['conv']})" in shown
+    assert "### conv2d (kernels conv 00000000; stale: the sources have changed since)" in shown
+    assert "| conv2d forward | 1 | 2.00 | 2.00 |" in shown
+
+
+def full_row() -> Row:
+    slow = Side(timing(4e-3), 1e-7)
+    peers = {"torch NCHW": slow, "torch channels_last": Side(timing(3e-3), 1e-7)}
+    return replace(
+        row(ours=2e-3),
+        peers=peers,
+        others={"torch channels_last tf32": Side(timing(1e-3), 1e-3)},
+        readings={"slowed": ["power limit"], "joules_per_image": {"nnlab": 0.25}},
+        notes={"torch channels_last compile": "RuntimeError: no compiler"},
+    )
+
+
+def broken_row() -> Row:
+    return replace(row("conv2"), ours=None, notes={"nnlab": "KernelError: it broke"}, dtype="bfloat16")
+
+
+def test_all_of_a_row_is_kept(tmp_path: Path) -> None:
+    written = made(full_row(), broken_row(), not_measured=["conv2d forward alexnet conv3 float32"])
+    record.save(tmp_path / "x.json", written)
+    assert record.load(tmp_path / "x.json") == written
+    lean = json.loads((tmp_path / "x.json").read_text())["rows"][1]
+    assert lean["ours"] is None and "others" not in lean and "readings" not in lean
+
+
+def test_other_precisions_do_not_enter_the_ratio() -> None:
+    assert (full_row().peer, full_row().ratio) == ("torch channels_last", 1.5)
+    assert summary([full_row(), broken_row()]) == [("conv2d forward", 1, pytest.approx(1.5), pytest.approx(1.5))]
+    assert compare(made(broken_row()), made(broken_row())) == []
+
+
+def test_the_text_shows_failures_and_what_held_the_card_back() -> None:
+    written = made(full_row(), broken_row(), not_measured=["conv2d forward alexnet conv3 float32"])
+    lines = text(written, "title").splitlines()
+    assert lines[0] == "title" and lines[2].split()[:3] == ["operation", "layer", "pass"]
+    assert "2 ms throttled" in lines[3] and "3 ms (torch channels_last)" in lines[3] and "1.50" in lines[3]
+    assert "failed" in lines[4] and "2 ms" in lines[4] and lines[4].endswith("bfloat16")
+    assert len(lines[3]) == len(lines[4])
+    shown = "\n".join(lines[5:])
+    assert "nnlab 2 ms; torch NCHW 4 ms; torch channels_last 3 ms; torch channels_last tf32 1 ms" in shown
+    assert "torch channels_last compile: RuntimeError: no compiler; the card was held back: power limit" in shown
+    assert "joules an image: nnlab 0.25" in shown and "nnlab: KernelError: it broke" in shown
+    assert lines[-1] == "not measured: conv2d forward alexnet conv3 float32"
+
+
+def test_the_page_shows_what_failed(tmp_path: Path) -> None:
+    training = replace(full_row(), op="training", shape="64x3x224x224", part="step")
+    record.save(tmp_path / "benchmarks" / "records" / "a" / "bench-1.json", made(training, broken_row()))
+    shown = page(tmp_path / "benchmarks" / "records")
+    assert "| 2 ms throttled (32000.0 images/s) |" in shown
+    assert "| alexnet conv2, bfloat16 | 1x2 | forward | failed |" in shown
+    assert "- conv2d alexnet conv2 forward bfloat16: nnlab: KernelError: it broke" in shown
+
+
+def test_parts_are_merged() -> None:
+    first = made(row(), broken_row(), part="1/2", not_measured=["conv2d forward alexnet conv3 float32", "x"])
+    second = made(row("conv3"), replace(row("conv2"), dtype="bfloat16"), date="2026-01-01 10:09", part="2/2")
+    second.ceilings["float32"] = Ceilings(2e10, 9e11)
+    for parts in ([first, second], [second, first]):
+        whole = record.merge(parts)
+        assert {each.layer: each.ours is not None for each in whole.rows} == dict.fromkeys(
+            ("conv1", "conv2", "conv3"), True
+        )
+        assert whole.ceilings == {"float32": Ceilings(2e10, 1e12)}
+        assert whole.about["date"] == "2026-01-01 10:09" and "part" not in whole.about
+        assert whole.about["not_measured"] == ["x"]
+    assert "not_measured" not in record.merge([second]).about
+
+
+@pytest.mark.parametrize("name", ["device", "commit", "versions", "kernels"])
+def test_parts_of_different_things_are_not_merged(name: str) -> None:
+    with pytest.raises(ArgumentError, match=f"differ in '{name}'"):
+        record.merge([made(row()), made(row(), **{name: "another"})])
 
 
 def test_the_page_is_what_make_docs_writes(root: Path) -> None:
