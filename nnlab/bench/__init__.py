@@ -5,6 +5,7 @@
   ``shapes.py`` the named sets of them
 - ``timing.py`` repetitions, interleaved, on the CPU's clock or a GPU's events
 - ``ceilings.py`` copy bandwidth and matrix product of the machine
+- ``inputs.py`` the numbers; ``peer.py`` PyTorch; ``sensors.py`` a card's clocks, temperature and energy
 - ``measure.py`` rows of a table; ``record.py`` files of them; ``compare.py`` two files; ``report.py`` what people see
 """
 

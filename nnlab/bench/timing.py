@@ -15,6 +15,7 @@ from nnlab.bench.problem import Call
 
 WARM_UP = 2  # calls of each side before any is timed; the first may compile
 LEAST, MOST = 5, 200  # repetitions
+PATIENCE = 4  # times the budget that a slow side may take so that a quick one gets its repetitions
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def interleave(be: Any, sides: Sequence[Sequence[Call]], budget: float) -> list[
     Args:
         be: backend of the device that all sides run on.
         sides: for each the same computation over different inputs, which take turns.
-        budget: seconds that each side may take, at least :data:`LEAST` calls, at most :data:`MOST`.
+        budget: seconds that each side gets, but :data:`LEAST` calls at least, :data:`MOST` at most.
     """
     return take_turns([partial(_next, be, cycle(calls)) for calls in sides], budget)
 
@@ -80,7 +81,9 @@ def take_turns(timers: Sequence[Callable[[], float]], budget: float) -> list[Tim
             timer()
     times: list[list[float]] = [[] for _ in timers]
     order = list(range(len(timers)))
-    while len(times[0]) < LEAST or (len(times[0]) < MOST and min(map(sum, times)) < budget):
+    while len(times[0]) < LEAST or (
+        len(times[0]) < MOST and min(map(sum, times)) < budget and max(map(sum, times)) < PATIENCE * budget
+    ):
         for side in order:
             times[side].append(timers[side]())
         order.reverse()

@@ -17,6 +17,7 @@ from nnlab.bench.ceilings import Ceilings
 from nnlab.bench.dense import Linear
 from nnlab.bench.measure import Side
 from nnlab.bench.record import Record
+from nnlab.bench.report import heading, text
 from nnlab.bench.timing import Timing
 from nnlab.bench.training import TrainingStep
 from nnlab.cli.bench import bench
@@ -73,6 +74,9 @@ class StandIn:
             ours = side if request["ours"] and "nnlab" not in notes else None
             peers = {} if notes.get("nnlab") == "sticky" else {"torch": side}
             yield {"row": measure.row(item.problem, part, item.dtype, ours, peers, notes=notes).as_json()}
+            if notes.get("nnlab") == "sticky":
+                yield {"spoilt": "cudaErrorIllegalAddress"}
+                raise AssertionError("a spoilt worker was asked on")
 
     def stop(self) -> None:
         self.stopped = True
@@ -168,7 +172,8 @@ def test_a_failure_that_takes_the_peers_along_is_measured_again_without_us() -> 
     def trouble(layer: str, part: str, request: dict[str, Any]) -> dict[str, str] | None:
         return {"nnlab": "sticky"} if (layer, part) == ("fc2", "forward") and request["ours"] else None
 
-    result, _, _ = session(FC, trouble)
+    result, workers, _ = session(FC, trouble)
+    assert len(workers) == 2 and all(worker.stopped for worker in workers)
     assert len({row.key for row in result.rows}) == len(result.rows) == 9
     (bad,) = [row for row in result.rows if row.ours is None]
     assert bad.notes == {"nnlab": "sticky"} and list(bad.peers) == ["torch"]
@@ -192,6 +197,23 @@ def test_a_step_that_is_lost_while_compiling_is_measured_without() -> None:
     assert [r["compiled"] for w in workers for r in w.asked] == [True, False]
     assert [r["compiled"] for w in session([STEP], trouble, attempt=1)[1] for r in w.asked] == [False]
     assert all(row.ours is None for row in session([STEP, *FC], trouble, attempt=PEERS_ONLY)[0].rows)
+
+
+def test_without_ceilings_rows_have_no_share_of_them() -> None:
+    clock, asked = Clock(), []
+
+    class Roofless(StandIn):
+        def ask(self, request: dict[str, Any], limit: float) -> Iterator[dict[str, Any]]:
+            if "ceilings" in request:
+                asked.append(request)
+                raise Lost("x")
+            yield from super().ask(request, limit)
+
+    start = lambda: Roofless(FC, clock, lambda *_: None)  # noqa: E731
+    result = Session(start, list(enumerate(FC)), 0, clock, clock() + 1e6, lambda _: None).run()
+    assert len(result.rows) == 9 and result.ceilings == {} and len(asked) == 1
+    result.about.update({"versions": {}, "threads": 1, "blas": "", "commit": "x"})
+    assert "1 ms" in text(result, heading(result))
 
 
 ECHO = """

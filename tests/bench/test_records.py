@@ -17,7 +17,7 @@ from nnlab.bench.measure import Row, Side
 from nnlab.bench.page import page
 from nnlab.bench.record import Record
 from nnlab.bench.report import duration, geometric_mean, summary, text
-from nnlab.bench.timing import Timing, interleave
+from nnlab.bench.timing import Timing, interleave, take_turns
 from nnlab.errors import ArgumentError, DataError
 
 CPU = get_backend("cpu")
@@ -80,6 +80,13 @@ def test_sides_take_turns() -> None:
     found = interleave(CPU, sides, 0.0)
     assert [t.count for t in found] == [5, 5]
     assert "".join(calls) == "a0a1bb" + "a0bba1a0bba1a0b"
+
+
+@pytest.mark.parametrize(("slow", "count"), [(0.125, 24), (10.0, 5), (2.0, 6)])
+def test_a_slow_side_does_not_take_all_the_time(slow: float, count: int) -> None:
+    """Budget 3 s, the other side 0.125 s a call."""
+    quick, other = take_turns([lambda: 0.125, lambda: slow], 3.0)
+    assert quick.count == other.count == count
 
 
 def test_roofline_and_ratio() -> None:

@@ -100,3 +100,32 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     assert "'vs' must be auto, torch or none" in call("--vs", "jax", code=1)
     assert "must be a floating dtype" in call("--dtype", "int32", code=1)
     assert "no.json does not exist" in call("--compare", str(tmp_path / "no.json"), str(tmp_path / "no.json"), code=1)
+
+
+def test_peers_alone_and_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "record.json"
+    options = ["--shapes", "alexnet", "--batch", "3", "--seconds", "0", "--device", "cpu", "--json", str(path)]
+    assert "--peers-only needs a peer" in call(*options, "--vs", "none", "--peers-only", code=1)
+
+    def fails(*_: object) -> object:
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(MaxPool2d, "ours", fails)
+    text = call(*options, "--vs", "none", code=1)
+    assert "a pool forward failed" in text and "nnlab: RuntimeError: it broke" in text
+    assert [row.failed for row in record.load(path).rows] == [False, False, False, True, True]
+    pytest.importorskip("torch", reason="times PyTorch")
+    call(*options, "--peers-only")
+    assert all(row.ours is None and list(row.peers) == ["torch"] for row in record.load(path).rows)
+    assert "--separate goes with neither" in call(*options, "--peers-only", "--separate", code=1)
+
+
+def test_parts_become_one_record(tmp_path: Path) -> None:
+    options = ["--shapes", "alexnet", "--batch", "3", "--vs", "none", "--seconds", "0", "--device", "cpu"]
+    files = [tmp_path / f"{part}.json" for part in (1, 2)]
+    for part, file in enumerate(files, start=1):
+        call(*options, "--part", f"{part}/2", "--json", str(file))
+    both = ["--merge", str(files[0]), "--merge", str(files[1])]
+    assert "--merge needs --json" in call(*both, code=1)
+    assert "5 rows" in call(*both, "--json", str(tmp_path / "all.json"))
+    assert len(record.load(tmp_path / "all.json").rows) == 5

@@ -148,6 +148,7 @@ class Session:
         self._start, self._clock, self._deadline, self._save = start, clock, deadline, save
         self._tasks = deque(Task(n, item, item.problem.parts, self._first(item, attempt)) for n, item in items)
         self._worker: Asked | None = None
+        self._roofs: set[str] = set()  # dtypes whose ceilings were asked for
         self.record = Record({}, {}, [])
 
     @staticmethod
@@ -197,7 +198,8 @@ class Session:
 
     def _do(self, task: Task) -> None:
         dtype, limit = task.item.dtype, STEP_LIMIT if task.item.problem.op == "training" else ROW_LIMIT
-        if dtype not in self.record.ceilings:
+        if dtype not in self._roofs:
+            self._roofs.add(dtype)
             self._roof(dtype, limit)
         rows = sum(len(each.parts) for each in (task, *self._tasks))
         seconds = min(max(REPEATING * self.left / rows / SIDES, LEAST), MOST)
@@ -205,6 +207,11 @@ class Session:
         missing = list(task.parts)
         try:
             for answer in self._ask(request, limit):
+                if "spoilt" in answer:
+                    self._stop()
+                    if missing:
+                        self._tasks.appendleft(replace(task, parts=tuple(missing)))
+                    return
                 row = record.row(answer["row"])
                 missing.remove(row.part)
                 self._take(row, task)

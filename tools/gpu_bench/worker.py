@@ -47,7 +47,11 @@ class Worker:
             ours=ours, compiled=compiled, sensors=self.sensors, parts=parts,
         ):  # fmt: skip
             yield {"row": row.as_json()}
-            self.be.synchronize()  # a card that has failed once fails here too, and this process ends
+            try:
+                self.be.synchronize()
+            except Exception as failure:  # e.g. after an illegal access: nothing works in this process any more
+                yield {"spoilt": measure.reason(failure)}
+                return
 
     def roof(self, dtype: str) -> Ceilings:
         """As ``nnlab bench`` measures them; where nnlab has no such numbers, the product is the peer's alone."""
