@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,9 @@ class Side:
 
     timing: Timing
     error: float | None
+
+    def merged(self, other: Side) -> Side:
+        return Side(self.timing.merged(other.timing), self.error)
 
     def as_json(self) -> dict[str, Any]:
         return {**self.timing.as_json(), "error": self.error}
@@ -59,6 +62,11 @@ class Row:
     def ratio(self) -> float | None:
         """How many times faster than the fastest peer."""
         return self.peers[self.peer].timing.median / self.ours.timing.median if self.peer else None
+
+    def merged(self, other: Row) -> Row:
+        """The row of both's rounds."""
+        peers = {name: side.merged(other.peers[name]) for name, side in self.peers.items()}
+        return replace(self, ours=self.ours.merged(other.ours), peers=peers)
 
     def fraction(self, bytes_per_second: float, flops_per_second: float) -> float:
         """The share of the roofline's speed that is reached."""

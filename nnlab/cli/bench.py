@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ def bench(
     separate: bool = typer.Option(False, "--separate", help="Run each library in a process of its own (CPU)."),
     json: Path | None = typer.Option(None, "--json", help="Write the record to this file.", metavar="FILE"),
     pictures: Path | None = typer.Option(None, help="Write roofline.png and ratios.png there.", metavar="FOLDER"),
+    rounds: int = typer.Option(3, min=1, help="Go through all rows so many times, sharing the time among them."),
     part: str = typer.Option("1/1", help="Measure only this share of the rows, e.g. 1/3.", metavar="I/N"),
     compare: tuple[str, str] = typer.Option(
         ("", ""),
@@ -48,7 +50,7 @@ def bench(
     console = Console(highlight=False, width=None if Console().is_terminal else 160)
     if compare[0]:
         raise typer.Exit(_compare(console, Path(compare[0]), Path(compare[1])))
-    _measure(console, ops or [], device, shapes, dtype, batch, vs, seconds, separate, json, pictures, part)
+    _measure(console, ops or [], device, shapes, dtype, batch, vs, seconds, rounds, separate, json, pictures, part)
 
 
 def chosen(ops: list[str], shapes: str, batch: int | None, small: bool) -> list[Problem]:
@@ -90,7 +92,7 @@ def _share(problems: list[Problem], part: str) -> list[Problem]:
 
 def _measure(
     console: Console, ops: list[str], device: str, shapes: str, dtype: str, batch: int | None, vs: str, seconds: float,
-    separate: bool, json: Path | None, pictures: Path | None, part: str,
+    rounds: int, separate: bool, json: Path | None, pictures: Path | None, part: str,
 ) -> None:  # fmt: skip
     from nnlab.backend import get_backend, resolve
     from nnlab.bench import ceilings, measure, record, report
@@ -108,11 +110,11 @@ def _measure(
     about = record.about(be, peer.version if peer else None) | {"processes": 1 + (separate and peer is not None)}
     result = record.Record(about, {dtype: roof}, [])
     if separate:
-        rows = apart.rows(problems, dtype, peer is not None, seconds)
+        rows = (apart.rows(problems, dtype, peer is not None, seconds / rounds) for _ in range(rounds))
     else:
-        rows = measure.rows(be, problems, dtype, peer, seconds)
-    for row in _with_progress(console, rows, problems):
-        result.rows.append(row)
+        rows = (measure.rows(be, problems, dtype, peer, seconds / rounds) for _ in range(rounds))
+    for row in _with_progress(console, chain.from_iterable(rows), problems, rounds):
+        result.add(row)
         if json is not None:  # what was measured stays, whatever happens to the rest
             record.save(json, result)
     console.print(report.table(result, heading(result)))
@@ -140,10 +142,10 @@ def _peer(be: Any, vs: str) -> Any:
         return None
 
 
-def _with_progress(console: Console, rows: Any, problems: list[Problem]) -> Any:
+def _with_progress(console: Console, rows: Any, problems: list[Problem], rounds: int) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    total = sum(len(problem.parts) for problem in problems)
+    total = rounds * sum(len(problem.parts) for problem in problems)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("warming up", total=total)
