@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -30,8 +30,16 @@ class Side:
     timing: Timing
     error: float | None
 
+    def merged(self, other: Side) -> Side:
+        return Side(self.timing.merged(other.timing), self.error)
+
     def as_json(self) -> dict[str, Any]:
         return {**self.timing.as_json(), "error": self.error}
+
+
+def _merged(some: dict[str, Side], others: dict[str, Side]) -> dict[str, Side]:
+    both = {name: side.merged(others[name]) for name, side in some.items() if name in others}
+    return {**some, **others, **both}
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,19 @@ class Row:
     def throttled(self) -> bool:
         """Whether the card was held back while the row was timed."""
         return bool(self.readings.get("slowed"))
+
+    def merged(self, other: Row) -> Row:
+        """The row of both's rounds; a side that one of them lacks is the other's."""
+        ours = _merged({} if self.ours is None else {"": self.ours}, {} if other.ours is None else {"": other.ours})
+        slowed = dict.fromkeys([*self.readings.get("slowed", []), *other.readings.get("slowed", [])])
+        return replace(
+            self,
+            ours=ours.get(""),
+            peers=_merged(self.peers, other.peers),
+            others=_merged(self.others, other.others),
+            notes=self.notes | other.notes,
+            readings=self.readings | other.readings | ({"slowed": list(slowed)} if slowed else {}),
+        )
 
     def fraction(self, bytes_per_second: float, flops_per_second: float) -> float | None:
         """The share of the roofline's speed that is reached."""

@@ -34,6 +34,14 @@ class Record:
     ceilings: dict[str, Ceilings]  # by dtype
     rows: list[Row]
 
+    def add(self, row: Row) -> None:
+        """A new row, or another round of one that is there."""
+        for i, old in enumerate(self.rows):
+            if old.key == row.key:
+                self.rows[i] = old.merged(row)
+                return
+        self.rows.append(row)
+
 
 def about(be: Any, peer_version: str | None) -> dict[str, Any]:
     """The machine, the versions, the commit and the hashes of the kernel sources."""
@@ -163,5 +171,5 @@ def row(found: dict[str, Any]) -> Row:
 
 
 def _side(found: dict[str, Any]) -> Side:
-    error = found.pop("error")
-    return Side(Timing(**found), error)
+    error, rounds = found.pop("error"), found.pop("rounds", [found["median"]])
+    return Side(Timing(**found, rounds=tuple(rounds)), error)

@@ -14,7 +14,7 @@ import numpy as np
 from nnlab.bench.problem import Call
 
 WARM_UP = 2  # calls of each side before any is timed; the first may compile
-LEAST, MOST = 5, 200  # repetitions
+LEAST, MOST = 3, 200  # repetitions
 PATIENCE = 4  # times the budget that a slow side may take so that a quick one gets its repetitions
 
 
@@ -23,28 +23,44 @@ class Timing:
     """Seconds of one call.
 
     Attributes:
-        median: of all repetitions.
+        median: of all repetitions; where there were several rounds, the median of theirs.
         spread: the typical deviation from it (1.4826 times the median one, the standard deviation of a normal
             distribution), relative to it.
         best: the shortest.
         count: repetitions.
+        rounds: the median of each round. Rounds lie minutes apart and use other memory, so they differ by more than the
+            repetitions of one.
     """
 
     median: float
     spread: float
     best: float
     count: int
+    rounds: tuple[float, ...]
 
     @staticmethod
     def of(seconds: Sequence[float]) -> Timing:
         median = float(np.median(seconds))
         spread = 1.4826 * float(np.median(np.abs(np.asarray(seconds) - median))) / median
-        return Timing(median, spread, min(seconds), len(seconds))
+        return Timing(median, spread, min(seconds), len(seconds), (median,))
+
+    def merged(self, other: Timing) -> Timing:
+        """The timing of both's rounds."""
+        rounds, count = self.rounds + other.rounds, self.count + other.count
+        spread = (self.spread * self.count + other.spread * other.count) / count
+        return Timing(float(np.median(rounds)), spread, min(self.best, other.best), count, rounds)
 
     @property
     def error(self) -> float:
-        """Standard error of the median, relative."""
+        """Standard error of the median by the repetitions' spread, relative."""
         return float(1.2533 * self.spread / self.count**0.5)
+
+    @property
+    def drift(self) -> float:
+        """Standard deviation between rounds, relative; 0 if there was but one."""
+        if len(self.rounds) < 2:
+            return 0.0
+        return float(np.std(self.rounds, ddof=1) / np.mean(self.rounds))
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

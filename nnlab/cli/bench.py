@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ def bench(
     separate: bool = typer.Option(False, "--separate", help="Run each library in a process of its own (CPU)."),
     json: Path | None = typer.Option(None, "--json", help="Write the record to this file.", metavar="FILE"),
     pictures: Path | None = typer.Option(None, help="Write roofline.png and ratios.png there.", metavar="FOLDER"),
+    rounds: int = typer.Option(3, min=1, help="Go through all rows so many times, sharing the time among them."),
     part: str = typer.Option("1/1", help="Measure only this share of the rows, e.g. 1/3.", metavar="I/N"),
     compare: tuple[str, str] = typer.Option(
         ("", ""),
@@ -58,7 +60,7 @@ def bench(
         return
     sides = {"ours": not peers_only, "compiled": compiled}
     good = _measure(
-        console, ops or [], device, shapes, dtype, batch, vs, sides, seconds, separate, json, pictures, part
+        console, ops or [], device, shapes, dtype, batch, vs, sides, seconds, rounds, separate, json, pictures, part
     )
     if not good:
         raise typer.Exit(1)
@@ -103,7 +105,8 @@ def _share(problems: list[Problem], part: str) -> list[Problem]:
 
 def _measure(
     console: Console, ops: list[str], device: str, shapes: str, dtype: str, batch: int | None, vs: str,
-    sides: dict[str, bool], seconds: float, separate: bool, json: Path | None, pictures: Path | None, part: str,
+    sides: dict[str, bool], seconds: float, rounds: int, separate: bool, json: Path | None, pictures: Path | None,
+    part: str,
 ) -> bool:  # fmt: skip
     """Whether nothing of nnlab failed."""
     from nnlab.backend import get_backend, resolve
@@ -127,11 +130,12 @@ def _measure(
     about = record.about(be, peer.version if peer else None) | {"processes": 1 + (separate and peer is not None)}
     result = record.Record(about, {dtype: roof}, [])
     if separate:
-        rows = apart.rows(problems, dtype, peer is not None, seconds)
+        rows = (apart.rows(problems, dtype, peer is not None, seconds / rounds) for _ in range(rounds))
     else:
-        rows = measure.rows(be, problems, dtype, peer, seconds, sides["ours"], sides["compiled"], sensors(be))
-    for row in _with_progress(console, rows, problems):
-        result.rows.append(row)
+        given = (problems, dtype, peer, seconds / rounds, sides["ours"], sides["compiled"], sensors(be))
+        rows = (measure.rows(be, *given) for _ in range(rounds))
+    for row in _with_progress(console, chain.from_iterable(rows), problems, rounds):
+        result.add(row)
         if json is not None:  # what was measured stays, whatever happens to the rest
             record.save(json, result)
     console.print(report.table(result, report.heading(result)))
@@ -172,10 +176,10 @@ def _peer(be: Any, vs: str) -> Any:
         return None
 
 
-def _with_progress(console: Console, rows: Any, problems: list[Problem]) -> Any:
+def _with_progress(console: Console, rows: Any, problems: list[Problem], rounds: int) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    total = sum(len(problem.parts) for problem in problems)
+    total = rounds * sum(len(problem.parts) for problem in problems)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("warming up", total=total)

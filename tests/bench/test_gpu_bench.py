@@ -70,7 +70,7 @@ class StandIn:
         for part in request["parts"]:
             self.clock.now += 1.0
             notes = self.trouble(item.problem.layer, part, request) or {}
-            side = Side(Timing(1e-3, 0.0, 1e-3, 5), 0.0)
+            side = Side(Timing(1e-3, 0.0, 1e-3, 5, (1e-3,)), 0.0)
             ours = side if request["ours"] and "nnlab" not in notes else None
             peers = {} if notes.get("nnlab") == "sticky" else {"torch": side}
             yield {"row": measure.row(item.problem, part, item.dtype, ours, peers, notes=notes).as_json()}

@@ -82,7 +82,7 @@ def test_rows_agree_with_pytorch(problem: Problem) -> None:
     for row in rows(CPU, [problem], "float64", Peer(CPU), 0.0):
         assert list(row.peers) == ["torch"]
         for side in (row.ours, row.peers["torch"]):
-            assert side.timing.count == 5 and side.timing.median > 0
+            assert side.timing.count == 3 and side.timing.median > 0
             assert side.error is None if problem.op == "dropout" else side.error is not None and side.error < 1e-12
         assert row.key[:4] == (problem.op, row.part, problem.network, problem.layer)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 import nnlab.backend
 from nnlab.backend import get_backend
 from nnlab.backend.cpu import CpuBackend
-from nnlab.bench import inputs, measure
+from nnlab.bench import inputs, measure, training
 from nnlab.bench.conv import Conv2d
 from nnlab.bench.dense import Linear
 from nnlab.bench.measure import rows
@@ -53,6 +53,12 @@ class Card(CpuBackend):
 
     def empty_cache(self) -> None:
         self.emptied += 1
+
+
+@pytest.fixture(autouse=True)
+def _no_model_is_kept() -> Iterator[None]:
+    yield
+    training._drawn.cache_clear()
 
 
 def peer(be: Any) -> Any:

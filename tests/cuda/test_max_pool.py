@@ -44,7 +44,7 @@ def values(random: np.random.Generator, shape: tuple[int, ...], dtype: str) -> n
 
 
 def check(x: np.ndarray, geometry: PoolGeometry, dtype: str, name: str = "") -> None:
-    """All passes of one problem: bit for bit as the array code, and the loops' result."""
+    """All passes of one problem: the loops' result, and bit for bit the array code's unless sums differ in order."""
     g = geometry
     y, index = kernels.forward(EMULATED, x=x, geometry=g)
     want_y, want_index = arrays.forward(CPU, x=x, geometry=g)
@@ -57,8 +57,14 @@ def check(x: np.ndarray, geometry: PoolGeometry, dtype: str, name: str = "") -> 
     dy = scattered(rng(41, y.size).standard_normal(y.shape).astype(dtype))
     dx = kernels.scatter(EMULATED, dy=dy, index=index, geometry=g)
     assert dx.dtype == dy.dtype
-    near(dx, oracle.scatter(dy.astype(np.float64), where, g.in_size), prod(g.kernel), name)
-    equal(dx, arrays.scatter(CPU, dy=dy, index=index, geometry=g), name)
+    exact, found = (
+        oracle.scatter(dy.astype(np.float64), where, g.in_size),
+        arrays.scatter(CPU, dy=dy, index=index, geometry=g),
+    )
+    near(dx, exact, prod(g.kernel), name)
+    near(found, exact, prod(g.kernel), name)
+    if all(d * (k - 1) < s for k, s, d in zip(g.kernel, g.stride, g.dilation, strict=True)):
+        equal(dx, found, name)  # windows that share elements are added up in another order
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -11,7 +11,6 @@ import numpy as np
 from nnlab.backend import Backend
 from nnlab.errors import ArgumentError, complaint
 from nnlab.geometry import PoolGeometry, Shape
-from nnlab.ops._numpy.mask import keep
 from nnlab.ops._numpy.parallel import plane_blocks, run
 from nnlab.ops._numpy.precision import wide
 from nnlab.ops._numpy.windows import Tap, taps
@@ -76,29 +75,49 @@ def forward(be: Backend, *, x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
     return y, index
 
 
+@lru_cache(maxsize=64)
+def _places(geometry: PoolGeometry) -> tuple[np.ndarray, np.ndarray, Shape]:
+    """Place in a plane of each window's first element (it may lie outside), what each tap adds to it, and in which
+    steps windows follow one another that have no element in common."""
+    g = geometry
+    origin, offset = np.zeros(g.out_size, np.int64), np.zeros(g.kernel, np.int64)
+    plane = 1
+    for axis in reversed(range(len(g.kernel))):
+        rest = [1] * (len(g.kernel) - 1 - axis)
+        origin += ((np.arange(g.out_size[axis]) * g.stride[axis] - g.pad_low[axis]) * plane).reshape(-1, *rest)
+        offset += (np.arange(g.kernel[axis]) * g.dilation[axis] * plane).reshape(-1, *rest)
+        plane *= g.in_size[axis]
+    reach = zip(g.kernel, g.stride, g.dilation, strict=True)
+    steps = tuple(-(-(d * (k - 1) + 1) // s) for k, s, d in reach)
+    return origin, offset.reshape(-1), steps
+
+
 def scatter(be: Backend, *, dy: Any, index: Any, geometry: PoolGeometry) -> Any:
     xp = be.xp
-    g = geometry
-    overlap = any(d * (k - 1) + 1 > s for k, s, d in zip(g.kernel, g.stride, g.dilation, strict=True))
-    wide_dy = wide(be, dy) if overlap else dy
-    dx = xp.zeros(g.x_shape, wide_dy.dtype)
-    planes = [a.reshape(-1, *a.shape[2:]) for a in (dx, wide_dy, index)]
-    window = _window(g)
-    blocks = plane_blocks(be, len(planes[0]), prod(g.in_size) * dy.dtype.itemsize)
+    origin, offset, steps = _places(geometry)
+    origins, offsets = be.asarray(origin), be.asarray(offset)
+    alone = max(steps) == 1
+    gradient = dy if alone else wide(be, dy)
+    size = prod(geometry.in_size)
+    dx = xp.empty((dy.shape[0] * dy.shape[1], size), gradient.dtype)
+    grads, winners = (a.reshape(-1, *a.shape[2:]) for a in (gradient, index))
+    blocks = plane_blocks(be, len(dx), size * dx.dtype.itemsize)
+    # Windows that share elements are taken in turns, so that no turn meets an element twice.
+    turns = [tuple(slice(i, None, n) for i, n in zip(first, steps, strict=True)) for first in np.ndindex(*steps)]
 
     def work(number: int) -> None:
         n, m = blocks[number]
-        target, source, winner = (a[n:m] for a in planes)
-        for tap, (_, where, slices) in enumerate(window):
-            ranges = (slice(None), *(slice(lo, hi) for lo, hi in where))
-            part = keep(be, source[ranges], winner[ranges] == tap)
-            if overlap:
-                target[(slice(None), *slices)] += part
-            else:
-                target[(slice(None), *slices)] = part
+        dx[n:m] = 0
+        flat = dx[n:m].reshape(-1)
+        place = xp.take(offsets, winners[n:m])
+        place += origins
+        place += (xp.arange(m - n) * size).reshape(-1, *[1] * (place.ndim - 1))
+        for turn in turns:
+            where, part = place[(slice(None), *turn)].reshape(-1), grads[n:m][(slice(None), *turn)].reshape(-1)
+            flat[where] = part if alone else flat[where] + part
 
     run(be, work, len(blocks), dx.size * 4)
-    return dx.astype(dy.dtype, copy=False)
+    return dx.reshape(geometry.x_shape).astype(dy.dtype, copy=False)
 
 
 def gather(be: Backend, *, x: Any, index: Any, geometry: PoolGeometry) -> Any:
