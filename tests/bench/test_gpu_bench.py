@@ -130,7 +130,8 @@ def test_rows_get_their_share_of_the_time_and_the_rest_is_listed() -> None:
     assert first == pytest.approx(0.4 * 5.5 / 9 / 5) and second == pytest.approx(0.4 * 2.5 / 6 / 5)
 
 
-def test_what_the_end_interrupts_was_not_measured() -> None:
+@pytest.mark.parametrize("attempt", [0, PEERS_ONLY])
+def test_what_the_end_interrupts_was_not_measured(attempt: int) -> None:
     clock = Clock()
 
     def trouble(layer: str, part: str, request: dict[str, Any]) -> None:
@@ -139,7 +140,7 @@ def test_what_the_end_interrupts_was_not_measured() -> None:
             raise Lost("no answer")
 
     worker = StandIn(FC, clock, trouble)
-    result = Session(lambda: worker, list(enumerate(FC)), 0, clock, clock() + 1e3, lambda _: None).run()
+    result = Session(lambda: worker, list(enumerate(FC)), attempt, clock, clock() + 1e3, lambda _: None).run()
     assert [row.layer for row in result.rows] == ["fc0"] * 3 + ["fc1"]
     assert len(result.about["not_measured"]) == 5 and worker.stopped
 

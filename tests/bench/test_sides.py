@@ -176,6 +176,28 @@ def test_a_failing_operation_loses_its_own_numbers_only(monkeypatch: pytest.Monk
     assert found[1].notes == {"nnlab": "FloatingPointError: it broke"}
 
 
+def test_what_fails_on_a_card_fails_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel's failure is told at the next synchronisation, and is ours, not PyTorch's."""
+
+    class Late(Card):
+        failed = False
+
+        def synchronize(self) -> None:
+            if self.failed:
+                self.failed = False
+                raise RuntimeError("an illegal memory access")
+
+    be, ours = Late(), Linear.ours
+
+    def fails(self: Linear, be: Any, part: str, arrays: Any) -> Any:
+        be.failed = True
+        return ours(self, be, part, arrays)
+
+    monkeypatch.setattr(Linear, "ours", fails)
+    for row in rows(be, [Linear("test", "fc", 3, 5, 7)], "float32", peer(be), 0.0):
+        assert row.notes == {"nnlab": "RuntimeError: an illegal memory access"} and len(row.peers) == 2
+
+
 def test_a_failure_while_timing_is_everybodys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure.timing, "interleave", lambda *_: 1 / 0)
     (row, *_) = rows(CPU, [Linear("test", "fc", 3, 5, 7)], "float32", None, 0.0)
