@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from nnlab.bench import measure, record, timing
+from nnlab.bench.compare import SURE
 from nnlab.bench.problem import Call, Problem
 from nnlab.bench.report import geometric_mean
 from nnlab.bench.timing import Timing
@@ -26,7 +27,7 @@ from nnlab.errors import DeviceError, NNLabError
 from nnlab.ops import _cuda
 from nnlab.testing import tolerance
 
-GAIN = 0.03  # the body's own choice stays unless another one takes less time by more than this
+GAIN = 0.03  # the body's own choice stays unless it takes more time than another one by more than this
 
 # Which kernel files the operations of the problems use. Dropout is random: its results cannot be compared.
 _UNITS = {
@@ -221,28 +222,30 @@ def pick(measured: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """The choice to take for the problems of an entry, from their records.
 
     It is right in all of them and the fastest in the geometric mean. Empty, so that the body's own choice is taken, if
-    that is right too and slower by no more than :data:`GAIN`, or if no choice is right.
+    that is right too and slower by no more than :data:`GAIN` or the noise, or if no choice is right in all.
     """
-    ratios: dict[str, list[float]] = {}
     every: dict[str, dict[str, int]] = {}
-    own: list[float] = []
+    times: list[dict[str, Timing]] = []  # of each problem, those that are right
     for problem in measured:
-        times = {label(c["macros"]): c["timing"]["median"] if c["timing"] else inf for c in problem["choices"]}
-        every |= {label(c["macros"]): c["macros"] for c in problem["choices"]}
-        best = min(times.values())
-        if best == inf:
-            return {}
-        for name, time in times.items():
-            ratios.setdefault(name, []).append(time / best)
-        own.append(times[label(problem["preferred"])] / best)
+        every |= {label(choice["macros"]): choice["macros"] for choice in problem["choices"]}
+        right = [choice for choice in problem["choices"] if choice["timing"]]
+        times.append({label(choice["macros"]): Timing(**choice["timing"]) for choice in right})
     means = {
-        name: geometric_mean(each) for name, each in ratios.items() if max(each) < inf and len(each) == len(measured)
+        name: geometric_mean(each[name].median for each in times)
+        for name in every
+        if all(name in each for each in times)
     }
     if not means:
         return {}
-    name = min(means, key=lambda name: means[name])
-    stays = max(own) < inf and means[name] > (1 - GAIN) * geometric_mean(own)
-    return {} if stays else dict(every[name])
+    best = min(means, key=lambda name: means[name])
+    own = [label(problem["preferred"]) for problem in measured]
+    if all(name in each for name, each in zip(own, times, strict=True)):
+        pairs = [(each[name], each[best]) for name, each in zip(own, times, strict=True)]
+        gain = geometric_mean(mine.median / other.median for mine, other in pairs) - 1
+        error = sum(one.error**2 for pair in pairs for one in pair) ** 0.5 / len(pairs)
+        if gain <= max(GAIN, SURE * error):
+            return {}
+    return dict(every[best])
 
 
 class Results:

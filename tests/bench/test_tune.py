@@ -184,12 +184,10 @@ def test_launches_go_by_what_was_found() -> None:
         }
 
 
-def record(preferred: int, **times: float | None) -> dict[str, Any]:
+def record(preferred: int, *, spread: float = 0.0, **times: float | None) -> dict[str, Any]:
     """A problem with times of T32, T16 and so on; None for a wrong one."""
-    choices = [
-        {"macros": {"T": int(name[1:])}, "timing": None if time is None else {"median": time}}
-        for name, time in times.items()
-    ]
+    timings = {name: None if time is None else Timing(time, spread, time, 25).as_json() for name, time in times.items()}
+    choices = [{"macros": {"T": int(name[1:])}, "timing": timing} for name, timing in timings.items()]
     return {"preferred": {"T": preferred}, "choices": choices}
 
 
@@ -198,6 +196,9 @@ def record(preferred: int, **times: float | None) -> dict[str, Any]:
     [
         ([record(32, T32=1.0, T16=0.5)], {"T": 16}),
         ([record(32, T32=1.0, T16=0.98)], {}),  # as good as
+        ([record(32, T32=1.0, T16=0.95)], {"T": 16}),
+        ([record(32, T32=1.0, T16=0.95, spread=0.2)], {}),  # 4 standard errors are 28 %
+        ([record(32, T32=1.0, T16=0.75, spread=0.2)], {"T": 16}),
         ([record(16, T32=1.0, T16=0.5)], {}),
         ([record(32, T32=None, T16=0.5)], {"T": 16}),
         ([record(16, T32=0.5, T16=None)], {"T": 32}),
