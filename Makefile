@@ -36,6 +36,7 @@ kernels: $(VENV)/.installed-kernels
 		tests/test_device_code.py
 
 # The kernels changed in small ways: do the tests notice?   make mutate ARGS="--sample 40"   make mutate ARGS=relu.cu
+# All of them take an hour or two: with ARGS="--results verdicts.jsonl" a run that was stopped goes on where it was.
 mutate: $(VENV)/.installed-test
 	$(BIN)/python -m tools.mutation $(ARGS)
 

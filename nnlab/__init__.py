@@ -73,6 +73,7 @@ from nnlab.autograd.shape import (
 )
 from nnlab.autograd.unary import abs, cos, exp, isfinite, isinf, isnan, log, log1p, sigmoid, sign, sin, sqrt, tanh
 from nnlab.backend import Device as device
+from nnlab.backend.threads import get_num_threads, set_num_threads
 from nnlab.random import Generator, default_generator, manual_seed
 from nnlab.types import bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 
@@ -118,6 +119,7 @@ __all__ = [
     "full",
     "full_like",
     "gather",
+    "get_num_threads",
     "grad",
     "index_select",
     "int8",
@@ -155,6 +157,7 @@ __all__ = [
     "reshape",
     "roll",
     "set_grad_enabled",
+    "set_num_threads",
     "sigmoid",
     "sign",
     "sin",

@@ -36,7 +36,7 @@ ROOMS = [
     ["cli"],
 ]
 RANK = {room: rank for rank, row in enumerate(ROOMS) for room in row}
-CORE = {"numpy", "safetensors", "rich", "typer"}
+CORE = {"numpy", "safetensors", "rich", "typer", "threadpoolctl"}
 CUPY_FILE = Path("backend/cuda.py")
 # The lazy table of the package: `nnlab.nn` and the like are loaded on attribute access.
 LAZY = {Path("__init__.py")}

@@ -10,7 +10,7 @@ import pytest
 
 from tests import emulator
 from tools.mutation import __main__ as command
-from tools.mutation import survivors
+from tools.mutation import results, survivors
 from tools.mutation.operators import Mutant, mutants
 
 TEXT = """\
@@ -156,6 +156,21 @@ def test_verdicts(shared_cache: Path) -> None:
         made.append(Mutant("relu.cu", "by hand", start, start + len(old), new, 1, old, new))
     found = dict(runner.Workers(2, shared_cache).run(made))
     assert [found[mutant] for mutant in made] == [verdict for _, _, verdict in wanted]
+
+
+def test_verdicts_are_kept_and_read_again(tmp_path: Path) -> None:
+    """But for those on a file that is another one now."""
+    kept, kernels = tmp_path / "verdicts", tmp_path / "kernels"
+    kernels.mkdir()
+    (kernels / "sums.cu").write_text(TEXT)
+    (kernels / "other.cu").write_text(TEXT)
+    assert results.read(kept, kernels) == {}
+    made = mutants("sums.cu", TEXT)[:3]
+    for mutant in made:
+        results.keep(kept, kernels, mutant, f"verdict {mutant.start}")
+    results.keep(kept, kernels, mutants("other.cu", TEXT)[0], "oracle")
+    (kernels / "other.cu").write_text(TEXT + "\n")
+    assert results.read(kept, kernels) == {mutant: f"verdict {mutant.start}" for mutant in made}
 
 
 def test_every_explanation_is_of_a_mutant_that_is_made() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.backend import Device, checked, counts, cpu
+from nnlab.backend import Device, checked, counts, threads
 from nnlab.errors import ArgumentError, DeviceError, MissingExtraError, complaint
 
 POISON = 0xFF  # NaN in every floating type, -1 in every integer
@@ -231,8 +231,8 @@ class EmulatedBackend:
             message = ctypes.create_string_buffer(1024)
             order = _ORDERS[self.order] if isinstance(self.order, str) else _SHUFFLED
             seed = 0 if isinstance(self.order, str) else self.order
-            threads = 1 if self._in_order or report is not None else cpu.thread_count()
-            failed = entry(*sizes, shared, order, seed, pointers, message, len(message), threads, cooperative)
+            hosts = 1 if self._in_order or report is not None else threads.get_num_threads()
+            failed = entry(*sizes, shared, order, seed, pointers, message, len(message), hosts, cooperative)
             if failed:
                 text = message.value.decode()
                 raise KernelError(text if report is None else places.explain(text))

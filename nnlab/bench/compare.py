@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nnlab.bench.measure import Row
 from nnlab.bench.record import Record
+from nnlab.bench.timing import Timing
 
 LEAST = 0.05  # a change smaller than this is not reported, however sure it is
 SURE = 4.0  # standard errors
@@ -39,22 +40,39 @@ def compare(before: Record, after: Record) -> list[Change]:
 
     Two runs of the same code differ because the machine is slower for a while. Where both records have the peer's
     time, its change is taken out: nnlab is slower only if it is slower beside the peer. The noise is :data:`SURE`
-    standard errors of all times that enter, at least :data:`LEAST`.
+    standard errors of all times that enter, at least :data:`LEAST`. A time's error has two parts: the spread of
+    its repetitions, and how far rounds lie apart, of the row itself or of all rows of its operation, whichever is more.
     """
     earlier = {row.key: row for row in before.rows}
-    changes = [_change(earlier[row.key], row) for row in after.rows if row.key in earlier]
+    drifts = _drifts(before), _drifts(after)
+    changes = [_change(earlier[row.key], row, *drifts) for row in after.rows if row.key in earlier]
     return sorted(changes, key=lambda change: -change.factor / (1 + change.noise))
 
 
-def _change(before: Row, after: Row) -> Change:
+def _drifts(record: Record) -> dict[str, float]:
+    """Of each operation, the root mean square of the deviations between rounds."""
+    found: dict[str, list[float]] = {}
+    for row in record.rows:
+        for side in (row.ours, *row.peers.values()):
+            found.setdefault(row.op, []).append(side.timing.drift)
+    return {op: (sum(d * d for d in drifts) / len(drifts)) ** 0.5 for op, drifts in found.items()}
+
+
+def _error(timing: Timing, drift: float) -> float:
+    between = max(timing.drift, drift) / len(timing.rounds) ** 0.5
+    return (timing.error**2 + between**2) ** 0.5
+
+
+def _change(before: Row, after: Row, drift_before: dict[str, float], drift_after: dict[str, float]) -> Change:
     factor = after.ours.timing.median / before.ours.timing.median
-    errors = [before.ours.timing.error, after.ours.timing.error]
+    earlier, later = drift_before[before.op], drift_after[after.op]
+    errors = [_error(before.ours.timing, earlier), _error(after.ours.timing, later)]
     for name in before.peers.keys() & after.peers.keys():
         old, new = before.peers[name].timing, after.peers[name].timing
         pace = new.median / old.median
         beside = after.ours.timing.median / before.ours.timing.median / pace
         if abs(beside - 1) < abs(factor - 1):
             factor = beside
-            errors += [old.error, new.error]
+            errors += [_error(old, earlier), _error(new, later)]
     noise = max(LEAST, SURE * sum(error**2 for error in errors) ** 0.5)
     return Change(after, factor, noise)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from nnlab.backend import get_backend
 from nnlab.bench import timing
 from nnlab.bench.peer import Peer
-from nnlab.bench.problem import Problem
+from nnlab.bench.problem import Call, Problem
 from nnlab.bench.timing import Timing
 
 SETS_OF_INPUTS = 2  # inputs take turns, so that no side finds its own in a cache
@@ -26,6 +26,9 @@ class Side:
 
     timing: Timing
     error: float | None
+
+    def merged(self, other: Side) -> Side:
+        return Side(self.timing.merged(other.timing), self.error)
 
     def as_json(self) -> dict[str, Any]:
         return {**self.timing.as_json(), "error": self.error}
@@ -60,6 +63,11 @@ class Row:
         """How many times faster than the fastest peer."""
         return self.peers[self.peer].timing.median / self.ours.timing.median if self.peer else None
 
+    def merged(self, other: Row) -> Row:
+        """The row of both's rounds."""
+        peers = {name: side.merged(other.peers[name]) for name, side in self.peers.items()}
+        return replace(self, ours=self.ours.merged(other.ours), peers=peers)
+
     def fraction(self, bytes_per_second: float, flops_per_second: float) -> float:
         """The share of the roofline's speed that is reached."""
         floor = max(self.flops / flops_per_second, self.bytes / bytes_per_second)
@@ -85,14 +93,41 @@ def rows(be: Any, problems: Iterable[Problem], dtype: str, peer: Peer | None, bu
         budget: seconds a side and row.
     """
     for number, problem in enumerate(problems):
-        drawn = [problem.draw(np.random.default_rng([number, i])) for i in range(SETS_OF_INPUTS)]
-        hosts = [{name: _as(array, dtype) for name, array in each.items()} for each in drawn]
+        hosts = inputs(number, problem, dtype)
         for part in problem.parts:
             yield _row(be, problem, part, hosts, dtype, peer, budget)
 
 
+def inputs(number: int, problem: Problem, dtype: str) -> list[dict[str, np.ndarray]]:
+    """What problem number so-and-so of a run computes with: sets that take turns."""
+    drawn = [problem.draw(np.random.default_rng([number, i])) for i in range(SETS_OF_INPUTS)]
+    return [{name: _as(array, dtype) for name, array in each.items()} for each in drawn]
+
+
 def _as(array: np.ndarray, dtype: str) -> np.ndarray:
     return array.astype(dtype) if array.dtype.kind == "f" else array
+
+
+def calls(
+    be: Any,
+    problem: Problem,
+    part: str,
+    hosts: list[dict[str, np.ndarray]],
+    peer: Peer | None = None,
+    layout: str = "NCHW",
+) -> list[Call]:
+    """The pass over copies of the inputs, in nnlab or in the peer."""
+    arrays = [{name: be.asarray(host.copy()) for name, host in each.items()} for each in hosts]
+    if peer is None:
+        return [problem.ours(be, part, each) for each in arrays]
+    with no_tape(peer, part):
+        tensors = [{name: peer.tensor(array, layout) for name, array in each.items()} for each in arrays]
+        return [problem.torch(part, each) for each in tensors]
+
+
+def no_tape(peer: Peer | None, part: str) -> AbstractContextManager[Any]:
+    """Passes without PyTorch's tape, where nnlab has none either."""
+    return peer.torch.no_grad() if peer and part in NO_GRADIENT else nullcontext()
 
 
 def _row(
@@ -104,35 +139,37 @@ def _row(
     peer: Peer | None,
     budget: float,
 ) -> Row:
-    arrays = [{name: be.asarray(host.copy()) for name, host in each.items()} for each in hosts]
-    sides = {"nnlab": [problem.ours(be, part, each) for each in arrays]}
-    wanted = None if problem.op in NOT_COMPARABLE else _exact(problem, part, hosts[0])
-    errors = {"nnlab": _error(be.to_numpy(sides["nnlab"][0]()), wanted)}
-    with peer.torch.no_grad() if peer and part in NO_GRADIENT else nullcontext():
+    sides = {"nnlab": calls(be, problem, part, hosts)}
+    wanted = exact(problem, part, hosts[0])
+    errors = {"nnlab": error(be.to_numpy(sides["nnlab"][0]()), wanted)}
+    with no_tape(peer, part):
         for layout in peer.layouts if peer else ():
             assert peer is not None
             name = f"torch {layout}" if len(peer.layouts) > 1 else "torch"
-            given = [{key: be.asarray(host.copy()) for key, host in each.items()} for each in hosts]
-            tensors = [{key: peer.tensor(array, layout) for key, array in each.items()} for each in given]
-            sides[name] = [problem.torch(part, each) for each in tensors]
-            errors[name] = _error(peer.to_numpy(sides[name][0]()), wanted)
+            sides[name] = calls(be, problem, part, hosts, peer, layout)
+            errors[name] = error(peer.to_numpy(sides[name][0]()), wanted)
         times = timing.interleave(be, list(sides.values()), budget)
     measured = {name: Side(t, errors[name]) for name, t in zip(sides, times, strict=True)}
+    return row(problem, part, dtype, measured.pop("nnlab"), measured)
+
+
+def row(problem: Problem, part: str, dtype: str, ours: Side, peers: dict[str, Side]) -> Row:
+    """What was measured, with what was counted."""
     cost = problem.cost(part, np.dtype(dtype).itemsize)
-    return Row(
-        problem.op, part, problem.network, problem.layer, problem.shape(), dtype, cost.flops, cost.bytes,
-        measured.pop("nnlab"), measured,
-    )  # fmt: skip
+    named = (problem.op, part, problem.network, problem.layer, problem.shape(), dtype)
+    return Row(*named, cost.flops, cost.bytes, ours, peers)
 
 
-def _exact(problem: Problem, part: str, host: dict[str, np.ndarray]) -> np.ndarray:
+def exact(problem: Problem, part: str, host: dict[str, np.ndarray]) -> np.ndarray | None:
     """The result in float64, computed on the CPU from the very numbers that both libraries are given."""
+    if problem.op in NOT_COMPARABLE:
+        return None
     cpu = get_backend("cpu")
     wide = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in host.items()}
     return np.asarray(problem.ours(cpu, part, wide)())
 
 
-def _error(found: np.ndarray, wanted: np.ndarray | None) -> float | None:
+def error(found: np.ndarray, wanted: np.ndarray | None) -> float | None:
     """Largest deviation relative to the largest number."""
     if wanted is None:
         return None

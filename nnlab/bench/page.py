@@ -13,7 +13,7 @@ HEAD = """\
 # What operations cost
 
 Made by `make docs` from the newest record of each device in `benchmarks/records`; not to be edited. `nnlab bench`
-(`make bench`) measures the same on your machine.
+(`make bench`) measures the same on your machine; with `--separate` each library has a process of its own.
 
 Times are medians of repetitions that take turns with PyTorch's in one process, over inputs that take turns too; on a
 GPU with its cache flushed before each. A row's roofline is what its counted operations (a multiply-add counts two) or
@@ -51,10 +51,12 @@ def page(records: Path) -> str:
 def _device(file: Path, record: Record) -> list[str]:
     about = record.about
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    apart = ", a process for each library" if about.get("processes", 1) > 1 else ""
+    blas = f"{apart} (BLAS: {about['blas']})" if "blas" in about else apart
     lines = [
         f"## {about['device']}",
         "",
-        f"Measured {about['date']} UTC, commit {about['commit']}, {about['threads']} threads, {versions}.",
+        f"Measured {about['date']} UTC, commit {about['commit']}, {about['threads']} threads{blas}, {versions}.",
         f"Record: `{file}`.",
     ]
     for dtype, roof in record.ceilings.items():
@@ -93,8 +95,20 @@ def _row(row: Row, record: Record) -> str:
         named["layer"],
         row.shape,
         row.part,
-        named["time"] + (f" ({int(row.shape.partition('x')[0]) / time:.1f} images/s)" if row.op == "training" else ""),
+        named["time"] + _rate(row),
         f"{row.flops / time / 1e9:.1f}" if row.flops else "",
         *(named[column] for column in ("GB/s", "of roof", "peer", "ratio", "error", "peer's")),
     ]
     return f"| {' | '.join(texts)} |"
+
+
+def _rate(row: Row) -> str:
+    """Images per second of a training step; of a model of text, characters."""
+    if row.op != "training":
+        return ""
+    batch, rest = row.shape.split("x", 1)
+    rate = int(batch) / row.ours.timing.median
+    number, _, unit = rest.partition(" ")
+    if unit.startswith("characters"):
+        return f" ({rate * int(number):,.0f} characters/s)"
+    return f" ({rate:.1f} images/s)"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.backend.cpu import thread_count
+from nnlab.backend.threads import get_num_threads
 from nnlab.errors import MissingExtraError
 
 LAYOUTS = {"cpu": ("NCHW",), "cuda": ("NCHW", "channels_last")}
@@ -33,7 +33,7 @@ class Peer:
             raise MissingExtraError(f"[bench] --vs torch needs PyTorch ({error}); pip install torch") from error
         self.be = be
         self.layouts = LAYOUTS["cpu" if be.host_memory else "cuda"]
-        self.torch.set_num_threads(thread_count())
+        self.torch.set_num_threads(get_num_threads())
         self.torch.backends.cudnn.benchmark = True
         self.torch.backends.cuda.matmul.allow_tf32 = False
         self.torch.backends.cudnn.allow_tf32 = False

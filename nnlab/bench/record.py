@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import nnlab
-from nnlab.backend.cpu import thread_count
+from nnlab.backend.threads import blas_name, get_num_threads
 from nnlab.bench.ceilings import Ceilings
 from nnlab.bench.measure import Row, Side
 from nnlab.bench.timing import Timing
@@ -33,6 +33,14 @@ class Record:
     ceilings: dict[str, Ceilings]  # by dtype
     rows: list[Row]
 
+    def add(self, row: Row) -> None:
+        """A new row, or another round of one that is there."""
+        for i, old in enumerate(self.rows):
+            if old.key == row.key:
+                self.rows[i] = old.merged(row)
+                return
+        self.rows.append(row)
+
 
 def about(be: Any, peer_version: str | None) -> dict[str, Any]:
     """The machine, the versions, the commit and the hashes of the kernel sources."""
@@ -43,7 +51,8 @@ def about(be: Any, peer_version: str | None) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
         "device": device_name(be),
         "system": f"{platform.system()} {platform.machine()}",
-        "threads": thread_count(),
+        "threads": get_num_threads(),
+        "blas": blas_name(),
         "versions": versions | ({} if be.host_memory else be.versions()),
         "commit": _commit(),
         "kernels_run": be.device.type != "cpu",
@@ -125,5 +134,5 @@ def _row(found: dict[str, Any]) -> Row:
 
 
 def _side(found: dict[str, Any]) -> Side:
-    error = found.pop("error")
-    return Side(Timing(**found), error)
+    error, rounds = found.pop("error"), found.pop("rounds", [found["median"]])
+    return Side(Timing(**found, rounds=tuple(rounds)), error)

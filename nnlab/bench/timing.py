@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from nnlab.bench.problem import Call
 
 WARM_UP = 2  # calls of each side before any is timed; the first may compile
-LEAST, MOST = 5, 200  # repetitions
+LEAST, MOST = 3, 200  # repetitions
 
 
 @dataclass(frozen=True)
@@ -21,28 +22,44 @@ class Timing:
     """Seconds of one call.
 
     Attributes:
-        median: of all repetitions.
+        median: of all repetitions; where there were several rounds, the median of theirs.
         spread: the typical deviation from it (1.4826 times the median one, the standard deviation of a normal
             distribution), relative to it.
         best: the shortest.
         count: repetitions.
+        rounds: the median of each round. Rounds lie minutes apart and use other memory, so they differ by more than the
+            repetitions of one.
     """
 
     median: float
     spread: float
     best: float
     count: int
+    rounds: tuple[float, ...]
 
     @staticmethod
     def of(seconds: Sequence[float]) -> Timing:
         median = float(np.median(seconds))
         spread = 1.4826 * float(np.median(np.abs(np.asarray(seconds) - median))) / median
-        return Timing(median, spread, min(seconds), len(seconds))
+        return Timing(median, spread, min(seconds), len(seconds), (median,))
+
+    def merged(self, other: Timing) -> Timing:
+        """The timing of both's rounds."""
+        rounds, count = self.rounds + other.rounds, self.count + other.count
+        spread = (self.spread * self.count + other.spread * other.count) / count
+        return Timing(float(np.median(rounds)), spread, min(self.best, other.best), count, rounds)
 
     @property
     def error(self) -> float:
-        """Standard error of the median, relative."""
+        """Standard error of the median by the repetitions' spread, relative."""
         return float(1.2533 * self.spread / self.count**0.5)
+
+    @property
+    def drift(self) -> float:
+        """Standard deviation between rounds, relative; 0 if there was but one."""
+        if len(self.rounds) < 2:
+            return 0.0
+        return float(np.std(self.rounds, ddof=1) / np.mean(self.rounds))
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,14 +82,22 @@ def interleave(be: Any, sides: Sequence[Sequence[Call]], budget: float) -> list[
         sides: for each the same computation over different inputs, which take turns.
         budget: seconds that each side may take, at least :data:`LEAST` calls, at most :data:`MOST`.
     """
-    turns = [cycle(calls) for calls in sides]
-    for turn in turns:
+    return take_turns([partial(_next, be, cycle(calls)) for calls in sides], budget)
+
+
+def _next(be: Any, turn: Iterator[Call]) -> float:
+    return seconds(be, next(turn))
+
+
+def take_turns(timers: Sequence[Callable[[], float]], budget: float) -> list[Timing]:
+    """As :func:`interleave`, of functions that each run one call and return its seconds."""
+    for timer in timers:
         for _ in range(WARM_UP):
-            next(turn)()
-    times: list[list[float]] = [[] for _ in sides]
-    order = list(range(len(sides)))
+            timer()
+    times: list[list[float]] = [[] for _ in timers]
+    order = list(range(len(timers)))
     while len(times[0]) < LEAST or (len(times[0]) < MOST and min(map(sum, times)) < budget):
         for side in order:
-            times[side].append(seconds(be, next(turns[side])))
+            times[side].append(timers[side]())
         order.reverse()
     return [Timing.of(each) for each in times]

@@ -1,7 +1,8 @@
-"""Whole training steps: forward, loss, backward, update. Their speed is given in images per second too."""
+"""Whole training steps: forward, loss, backward, update."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar
@@ -9,10 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nnlab import nn
+from nnlab.autograd import Tensor
 from nnlab.autograd.tape import wrap
 from nnlab.backend import Backend
+from nnlab.bench.dense import Linear
 from nnlab.bench.problem import Arrays, Call, Cost, Problem
+from nnlab.bench.recurrent import LSTM
 from nnlab.bench.shapes import SETS
+from nnlab.bench.step import OptimizerStep
 from nnlab.models import create
 from nnlab.nn import functional as F
 from nnlab.optim import SGD
@@ -62,42 +67,117 @@ class TrainingStep(Problem):
         return model
 
     def ours(self, be: Backend, part: str, arrays: Arrays) -> Call:
-        model = self._model().to(be.device, dtype=arrays["x"].dtype)
-        optimizer = SGD(model.parameters(), lr=1e-3, momentum=0.9)
-        x, target = wrap(be, arrays["x"]), wrap(be, arrays["target"])
-
-        def step() -> Any:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(model(x), target)
-            loss.backward()
-            optimizer.step()
-            return loss.detach()._data
-
-        return step
+        return _ours(be, self._model(), arrays)
 
     def torch(self, part: str, tensors: Arrays) -> Call:
-        torch = import_module("torch")
-        x, target = tensors["x"], tensors["target"]
+        torch, x = import_module("torch"), tensors["x"]
         layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-        model = twin(torch, self._model()).to(x.device, dtype=x.dtype, memory_format=layout)
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-
-        def step() -> Any:
-            optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(model(x), target)
-            loss.backward()
-            optimizer.step()
-            return loss.detach()
-
-        return step
+        return _torch(torch, twin(torch, self._model()).to(x.device, dtype=x.dtype, memory_format=layout), tensors)
 
 
-BATCHES = {"alexnet": (32, 128), "vgg16": (4, 64), "lenet5": (64, 64), "vgg_small": (64, 64)}  # for a CPU and a GPU
-TRAINING = {
+class _Characters(nn.Module):
+    """The next character's scores from those before: an LSTM and a linear layer over each of its steps."""
+
+    def __init__(self, characters: int, hidden: int, layers: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(characters, hidden, layers)
+        self.head = nn.Linear(hidden, characters)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.lstm(x)[0].flatten(0, 1))
+
+
+@dataclass(frozen=True)
+class CharacterStep(Problem):
+    """One step of SGD with momentum of a character model: an LSTM over one-hot characters. The result is the loss."""
+
+    op: ClassVar[str] = "training"
+    parts: ClassVar[tuple[str, ...]] = ("step",)
+
+    batch: int
+    steps: int = 64
+    hidden: int = 256
+    layers: int = 2
+    characters: int = 65
+
+    def shape(self) -> str:
+        return f"{self.batch}x{self.steps} characters of {self.characters}, H{self.hidden} x{self.layers}"
+
+    def cost(self, part: str, itemsize: int) -> Cost:
+        """Of the layers, forward and backward, and of the update (the gradient to the input is counted, not needed)."""
+        lstm = LSTM(self.network, "lstm", self.steps, self.batch, self.characters, self.hidden, self.layers)
+        head = Linear(self.network, "head", self.steps * self.batch, self.hidden, self.characters)
+        update = OptimizerStep(self.network, "step", tuple(tuple(p.shape) for p in self._model().parameters()))
+        passes = [(lstm, "forward+backward"), *((head, part) for part in head.parts), (update, "sgd")]
+        costs = [problem.cost(part, itemsize) for problem, part in passes]
+        return Cost(sum(cost.flops for cost in costs), sum(cost.bytes for cost in costs))
+
+    def draw(self, random: np.random.Generator) -> dict[str, np.ndarray]:
+        text = random.integers(0, self.characters, (self.steps + 1, self.batch))
+        return {"x": np.eye(self.characters)[text[:-1]], "target": text[1:].reshape(-1)}
+
+    def _model(self) -> nn.Module:
+        manual_seed(0)
+        return _Characters(self.characters, self.hidden, self.layers)
+
+    def ours(self, be: Backend, part: str, arrays: Arrays) -> Call:
+        return _ours(be, self._model(), arrays)
+
+    def torch(self, part: str, tensors: Arrays) -> Call:
+        torch, x = import_module("torch"), tensors["x"]
+
+        class Twin(torch.nn.Module):  # type: ignore[name-defined]
+            def __init__(self, characters: int, hidden: int, layers: int) -> None:
+                super().__init__()
+                self.lstm = torch.nn.LSTM(characters, hidden, layers)
+                self.head = torch.nn.Linear(hidden, characters)
+
+            def forward(self, x: Any) -> Any:
+                return self.head(self.lstm(x)[0].flatten(0, 1))
+
+        model = _with_state(torch, Twin(self.characters, self.hidden, self.layers), self._model())
+        return _torch(torch, model.to(x.device, dtype=x.dtype), tensors)
+
+
+def _ours(be: Backend, model: nn.Module, arrays: Arrays) -> Call:
+    """A training step over the whole of a batch."""
+    model.to(be.device, dtype=arrays["x"].dtype)
+    optimizer = SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    x, target = wrap(be, arrays["x"]), wrap(be, arrays["target"])
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), target)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()._data
+
+    return step
+
+
+def _torch(torch: Any, model: Any, tensors: Arrays) -> Call:
+    """The same step in PyTorch."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    x, target = tensors["x"], tensors["target"]
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(x), target)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+# For a CPU and a GPU.
+BATCHES = {"alexnet": (32, 128), "vgg16": (4, 64), "lenet5": (64, 64), "vgg_small": (64, 64), "char_lstm": (32, 64)}
+TRAINING: dict[str, Callable[[int], Problem]] = {
     "alexnet": lambda batch: TrainingStep("alexnet", "training", batch, 3, 224, 1000),
     "vgg16": lambda batch: TrainingStep("vgg16", "training", batch, 3, 224, 1000),
     "lenet5": lambda batch: TrainingStep("lenet5", "training", batch, 1, 28, 10),
     "vgg_small": lambda batch: TrainingStep("vgg_small", "training", batch, 1, 28, 10),
+    "char_lstm": lambda batch: CharacterStep("char_lstm", "training", batch),
 }
 
 
@@ -115,7 +195,11 @@ def twin(torch: Any, model: nn.Module) -> Any:
                 x = child(torch.flatten(x, 1) if name == "classifier" else x)
             return x
 
-    made = Twin()
+    return _with_state(torch, Twin(), model)
+
+
+def _with_state(torch: Any, made: Any, model: nn.Module) -> Any:
+    """PyTorch's network with the weights of ours."""
     state = model.state_dict()
     made.load_state_dict({name: torch.from_numpy(value.detach().cpu().numpy().copy()) for name, value in state.items()})
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,10 @@ def bench(
     batch: int | None = typer.Option(None, min=1, help="Images in a batch; default suits CPU or GPU."),
     vs: str = typer.Option("auto", help="Peer: torch, none, or auto (torch if it is installed)."),
     seconds: float = typer.Option(0.5, min=0.0, help="Time a row may take in each library."),
+    separate: bool = typer.Option(False, "--separate", help="Run each library in a process of its own (CPU)."),
     json: Path | None = typer.Option(None, "--json", help="Write the record to this file.", metavar="FILE"),
     pictures: Path | None = typer.Option(None, help="Write roofline.png and ratios.png there.", metavar="FOLDER"),
+    rounds: int = typer.Option(3, min=1, help="Go through all rows so many times, sharing the time among them."),
     part: str = typer.Option("1/1", help="Measure only this share of the rows, e.g. 1/3.", metavar="I/N"),
     compare: tuple[str, str] = typer.Option(
         ("", ""),
@@ -47,7 +50,7 @@ def bench(
     console = Console(highlight=False, width=None if Console().is_terminal else 160)
     if compare[0]:
         raise typer.Exit(_compare(console, Path(compare[0]), Path(compare[1])))
-    _measure(console, ops or [], device, shapes, dtype, batch, vs, seconds, json, pictures, part)
+    _measure(console, ops or [], device, shapes, dtype, batch, vs, seconds, rounds, separate, json, pictures, part)
 
 
 def chosen(ops: list[str], shapes: str, batch: int | None, small: bool) -> list[Problem]:
@@ -89,22 +92,29 @@ def _share(problems: list[Problem], part: str) -> list[Problem]:
 
 def _measure(
     console: Console, ops: list[str], device: str, shapes: str, dtype: str, batch: int | None, vs: str, seconds: float,
-    json: Path | None, pictures: Path | None, part: str,
+    rounds: int, separate: bool, json: Path | None, pictures: Path | None, part: str,
 ) -> None:  # fmt: skip
     from nnlab.backend import get_backend, resolve
     from nnlab.bench import ceilings, measure, record, report
+    from nnlab.bench import separate as apart
     from nnlab.types import as_dtype, is_floating
 
     be: Any = get_backend(resolve(device)[0])
     if not is_floating(as_dtype(dtype)):
         raise ArgumentError(complaint("bench", "dtype", "be a floating dtype", dtype))
+    if separate and str(be.device) != "cpu":
+        raise ArgumentError(complaint("bench", "separate", "be for the device cpu", str(be.device)))
     problems = _share(chosen(ops, shapes, batch, small=be.host_memory), part)
     peer = _peer(be, vs)
     roof = ceilings.measure(be, dtype, peer)
-    about = record.about(be, peer.version if peer else None)
+    about = record.about(be, peer.version if peer else None) | {"processes": 1 + (separate and peer is not None)}
     result = record.Record(about, {dtype: roof}, [])
-    for row in _with_progress(console, measure.rows(be, problems, dtype, peer, seconds), problems):
-        result.rows.append(row)
+    if separate:
+        rows = (apart.rows(problems, dtype, peer is not None, seconds / rounds) for _ in range(rounds))
+    else:
+        rows = (measure.rows(be, problems, dtype, peer, seconds / rounds) for _ in range(rounds))
+    for row in _with_progress(console, chain.from_iterable(rows), problems, rounds):
+        result.add(row)
         if json is not None:  # what was measured stays, whatever happens to the rest
             record.save(json, result)
     console.print(report.table(result, heading(result)))
@@ -132,10 +142,10 @@ def _peer(be: Any, vs: str) -> Any:
         return None
 
 
-def _with_progress(console: Console, rows: Any, problems: list[Problem]) -> Any:
+def _with_progress(console: Console, rows: Any, problems: list[Problem], rounds: int) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    total = sum(len(problem.parts) for problem in problems)
+    total = rounds * sum(len(problem.parts) for problem in problems)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("warming up", total=total)
@@ -152,7 +162,9 @@ def heading(record: Record) -> str:
         for dtype, roof in record.ceilings.items()
     )
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    return f"{about['device']}, {about['threads']} threads; {roofs}\n{versions}, commit {about['commit']}"
+    apart = ", a process for each library" if about["processes"] > 1 else ""
+    machine = f"{about['device']}, {about['threads']} threads{apart} (BLAS: {about['blas']})"
+    return f"{machine}; {roofs}\n{versions}, commit {about['commit']}"
 
 
 def _print_summary(console: Console, record: Record) -> None:

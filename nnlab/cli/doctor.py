@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PACKAGES = (
     ("numpy", ""),
     ("safetensors", ""),
+    ("threadpoolctl", ""),
     ("rich", ""),
     ("typer", ""),
     ("pillow", "vision"),
@@ -86,20 +87,16 @@ def _memory() -> int | None:
 
 
 def _cpu() -> dict[str, Any]:
-    import numpy as np
+    from nnlab.backend.threads import blas_name, get_num_threads
 
-    from nnlab.backend.cpu import thread_count
-
-    config: Any = np.show_config(mode="dicts")
-    blas = config.get("Build Dependencies", {}).get("blas", {})
     return {
         "device": "cpu",
         "usable": True,
         "name": _cpu_name(),
         "cores": os.cpu_count(),
-        "threads": thread_count(),
+        "threads": get_num_threads(),
         "memory": _memory(),
-        "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+        "blas": blas_name(),
     }
 
 

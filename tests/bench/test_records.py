@@ -24,7 +24,7 @@ CPU = get_backend("cpu")
 
 
 def timing(median: float, spread: float = 0.02, count: int = 50) -> Timing:
-    return Timing(median, spread, 0.9 * median, count)
+    return Timing(median, spread, 0.9 * median, count, (median,))
 
 
 def row(layer: str = "conv1", ours: float = 1e-3, peer: float | None = 2e-3, spread: float = 0.02) -> Row:
@@ -78,8 +78,8 @@ def test_sides_take_turns() -> None:
     calls: list[str] = []
     sides = [[lambda: calls.append("a0"), lambda: calls.append("a1")], [lambda: calls.append("b")]]
     found = interleave(CPU, sides, 0.0)
-    assert [t.count for t in found] == [5, 5]
-    assert "".join(calls) == "a0a1bb" + "a0bba1a0bba1a0b"
+    assert [t.count for t in found] == [3, 3]
+    assert "".join(calls) == "a0a1bb" + "a0bba1a0b"
 
 
 def test_roofline_and_ratio() -> None:
@@ -152,3 +152,28 @@ def test_the_page_is_made_of_the_newest_record_of_each_device(tmp_path: Path) ->
 
 def test_the_page_is_what_make_docs_writes(root: Path) -> None:
     assert (root / "docs" / "performance.md").read_text(encoding="utf-8") == page(root / "benchmarks" / "records")
+
+
+def test_rounds_are_joined() -> None:
+    written = made(row("conv1", ours=1e-3, peer=4e-3))
+    for seconds in (5e-3, 2e-3):
+        written.add(row("conv1", ours=seconds, peer=4e-3))
+    written.add(row("conv2"))
+    first, second = written.rows
+    assert (first.layer, second.layer) == ("conv1", "conv2")
+    assert first.ours.timing.rounds == (1e-3, 5e-3, 2e-3)
+    assert first.ours.timing.median == 2e-3 and first.ours.timing.count == 150
+    assert first.ours.timing.best == 0.9 * 1e-3 and first.peers["torch"].timing.drift == 0
+    assert first.ours.timing.drift == pytest.approx(np.std([1, 5, 2], ddof=1) / (8 / 3))
+
+
+def test_rounds_that_lie_apart_are_noise() -> None:
+    """A factor of 1.4 that repetitions alone call certain, even where only another row of the operation drifts."""
+    before, after = made(row(ours=1e-3, peer=None)), made(row(ours=1.4e-3, peer=None))
+    assert compare(before, after)[0].slower
+    drifting = made(row("conv2", peer=None))
+    for seconds in (0.7e-3, 1.3e-3):
+        drifting.add(row("conv2", ours=seconds, peer=None))
+    before.add(drifting.rows[0])
+    (change,) = compare(before, after)
+    assert not change.slower and change.noise > 0.4

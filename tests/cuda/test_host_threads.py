@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnlab.backend import cpu
 from nnlab.backend.emulated import KernelError
 from nnlab.cuda import host
 from tests import emulator
@@ -57,7 +56,7 @@ def library() -> Path:
 
 @pytest.fixture(params=[1, 2, 5])
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(cpu, "thread_count", lambda: request.param)
+    monkeypatch.setattr("nnlab.backend.threads._chosen", request.param)
     return int(request.param)
 
 
@@ -97,7 +96,7 @@ extern "C" __global__ void number(int* counter, int* out) {
   if (threadIdx.x == 0) out[blockIdx.x] = counter[0]++;
 }
 """
-    monkeypatch.setattr(cpu, "thread_count", lambda: 4)
+    monkeypatch.setattr("nnlab.backend.threads._chosen", 4)
     runs = []
     for _ in range(3):
         counter, out = np.zeros(1, np.int32), np.zeros(100, np.int32)
@@ -112,7 +111,7 @@ extern "C" __global__ void number(int* counter, int* out) {
 
 def test_several_threads_do_work(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stacks of another host thread lie elsewhere."""
-    monkeypatch.setattr(cpu, "thread_count", lambda: 2)
+    monkeypatch.setattr("nnlab.backend.threads._chosen", 2)
     for _ in range(20):
         stacks = np.zeros(100, np.uint64)
         BE.run_kernel(library, "who", 100, 32, [stacks, np.int32(20000)])
@@ -125,7 +124,7 @@ def test_several_threads_do_work(library: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_after_a_fork(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The child has none of its parent's helping threads."""
-    monkeypatch.setattr(cpu, "thread_count", lambda: 2)
+    monkeypatch.setattr("nnlab.backend.threads._chosen", 2)
 
     def run() -> None:
         BE.run_kernel(library, "who", 100, 32, [np.zeros(100, np.uint64), np.int32(20000)])

@@ -14,25 +14,8 @@ def test_ranges_cover_everything_once():
         assert all(hi - lo <= max(most, 1) for lo, hi in ranges)
 
 
-def test_blas_threads_are_held_and_given_back():
-    calls = parallel._blas_calls()
-    if calls is None:
-        pytest.skip("this BLAS has no known call for its thread count")
-    before = calls[1]()
-    calls[0](2)
-    try:
-        with parallel.one_blas_thread(), parallel.one_blas_thread():
-            assert calls[1]() == 1
-        assert calls[1]() == 2
-        with pytest.raises(ValueError, match="inside"), parallel.one_blas_thread():
-            raise ValueError("inside")
-        assert calls[1]() == 2
-    finally:
-        calls[0](before)
-
-
 def test_every_task_runs_and_errors_come_out(monkeypatch):
-    monkeypatch.setattr(parallel, "thread_count", lambda: 2)
+    monkeypatch.setattr("nnlab.backend.threads._chosen", 2)
     done = np.zeros(20, int)
 
     def work(index):
@@ -50,7 +33,7 @@ def test_every_task_runs_and_errors_come_out(monkeypatch):
 
 def test_warnings_stay_off_in_threads(monkeypatch):
     """Infinity minus infinity is NaN, not a warning, on any thread."""
-    monkeypatch.setattr(parallel, "thread_count", lambda: 2)
+    monkeypatch.setattr("nnlab.backend.threads._chosen", 2)
     parallel.run(CPU, lambda i: np.full(3, np.inf) - np.inf, 4, 1 << 30)
 
 
@@ -60,10 +43,3 @@ def test_scratch_is_reused_and_grows():
     again = parallel.scratch(CPU, "test", (6,), np.float32)
     assert np.shares_memory(first, again)
     assert parallel.scratch(CPU, "test", (100,), np.float64).shape == (100,)
-
-
-@pytest.mark.parametrize(("value", "count"), [("3", 3), ("0", None), ("x", None)])
-def test_thread_count_from_the_environment(monkeypatch, value, count):
-    monkeypatch.setenv("OMP_NUM_THREADS", value)
-    found = parallel.thread_count()
-    assert found == count if count else found >= 1

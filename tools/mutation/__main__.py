@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tools.mutation import results as kept
 from tools.mutation import survivors
 from tools.mutation.operators import Mutant, mutants
 
@@ -45,12 +46,19 @@ def main() -> int:
             return 0
         start = time.monotonic()
         results: list[tuple[Mutant, str]] = []
+        total, whole = len(chosen), len(chosen) == len(every)
+        if arguments.results:
+            done = kept.read(arguments.results, root)
+            results = [(mutant, done[mutant]) for mutant in chosen if mutant in done]
+            chosen = [mutant for mutant in chosen if mutant not in done]
         for result in runner.Workers(arguments.workers, Path(cache)).run(chosen):
             results.append(result)
+            if arguments.results:
+                kept.keep(arguments.results, root, *result)
             if result[1] == runner.SURVIVED or arguments.verbose:
-                print(f"[{len(results)}/{len(chosen)}] {result[1]}: {_described(result[0])}", flush=True)
-        print(f"{len(results)} mutants in {time.monotonic() - start:.0f} s")
-        return report(results, whole=len(chosen) == len(every))
+                print(f"[{len(results)}/{total}] {result[1]}: {_described(result[0])}", flush=True)
+        print(f"{len(chosen)} mutants in {time.monotonic() - start:.0f} s")
+        return report(results, whole)
 
 
 def _arguments() -> argparse.Namespace:
@@ -58,6 +66,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("files", nargs="*", help="files to change, such as relu.cu or include/window.cuh; default all")
     parser.add_argument("--sample", type=int, help="so many mutants, drawn at random")
     parser.add_argument("--seed", type=int, default=SEED, help="of the drawing")
+    parser.add_argument(
+        "--results", type=Path, help="keep verdicts in this file; what it holds already is not run again"
+    )
     parser.add_argument("--operators", nargs="*", help="only these kinds of change")
     parser.add_argument("--workers", type=int, default=2, help="processes at a time")
     parser.add_argument("--list", action="store_true", help="show the mutants and run nothing")

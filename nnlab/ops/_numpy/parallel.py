@@ -7,81 +7,29 @@ blocks are a function of shapes alone and each writes its own memory.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cache
+from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from nnlab.backend import Backend
-from nnlab.backend.cpu import thread_count
+from nnlab.backend.threads import get_num_threads, one_blas_thread
 
 _local = threading.local()
-_blas_lock = threading.Lock()
-_blas_holders = 0
-_blas_before = 1
-
-BLAS_NAMES = (
-    ("scipy_openblas_set_num_threads64_", "scipy_openblas_get_num_threads64_"),
-    ("scipy_openblas_set_num_threads", "scipy_openblas_get_num_threads"),
-    ("openblas_set_num_threads64_", "openblas_get_num_threads64_"),
-    ("openblas_set_num_threads", "openblas_get_num_threads"),
-    ("MKL_Set_Num_Threads", "MKL_Get_Max_Threads"),
-)
 
 
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_count(), thread_name_prefix="nnlab-ops")
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="nnlab-ops")
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-@cache
-def _blas_calls() -> tuple[Callable[[int], None], Callable[[], int]] | None:
-    """Setter and getter of the thread count of the BLAS that NumPy is linked with, if it is a known one."""
-    import numpy.linalg._umath_linalg as extension
-
-    try:
-        library = ctypes.CDLL(extension.__file__)
-    except OSError:
-        return None
-    for setter, getter in BLAS_NAMES:
-        if hasattr(library, setter) and hasattr(library, getter):
-            return getattr(library, setter), getattr(library, getter)
-    return None
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread for a while; several threads may hold it at once."""
-    global _blas_holders, _blas_before
-    calls = _blas_calls()
-    if calls is None:
-        yield
-        return
-    set_threads, get_threads = calls
-    with _blas_lock:
-        if _blas_holders == 0:
-            _blas_before = get_threads()
-            if _blas_before != 1:
-                set_threads(1)
-        _blas_holders += 1
-    try:
-        yield
-    finally:
-        with _blas_lock:
-            _blas_holders -= 1
-            if _blas_holders == 0 and _blas_before != 1:
-                set_threads(_blas_before)
 
 
 def run(be: Backend, task: Callable[[int], None], count: int, work: int) -> None:
@@ -101,11 +49,12 @@ def run(be: Backend, task: Callable[[int], None], count: int, work: int) -> None
             quietly(index)
         return
     with one_blas_thread():
-        if count == 1 or work < 1 << 20 or thread_count() == 1:
+        threads = get_num_threads()
+        if count == 1 or work < 1 << 20 or threads == 1:
             for index in range(count):
                 quietly(index)
         else:
-            for _ in _pool().map(quietly, range(count)):
+            for _ in _pool(threads).map(quietly, range(count)):
                 pass
 
 
