@@ -62,9 +62,12 @@ class Choice:
     why: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        time = None if self.timing is None else self.timing.as_json()
+        """``seconds`` and ``noise``, their relative standard error, are None where there was nothing to time."""
         error = self.error if self.error is not None and isfinite(self.error) else None
-        return {"macros": dict(self.macros), "error": error, "timing": time, "why": self.why}
+        time, found = self.timing, {"macros": dict(self.macros), "error": error, "why": self.why}
+        if time is None:
+            return {**found, "seconds": None, "noise": None, "count": 0}
+        return {**found, "seconds": time.median, "noise": time.error, "count": time.count}
 
 
 @dataclass(frozen=True)
@@ -140,11 +143,9 @@ def sweep(
     """
     described = {kernel.name: kernel for kernel in _cuda.kernels()}
     for number, problem in enumerate(problems):
-        drawn = [problem.draw(np.random.default_rng([number, i])) for i in range(measure.SETS_OF_INPUTS)]
-        hosts = [{name: measure._as(array, dtype) for name, array in each.items()} for each in drawn]
-        arrays = [{name: be.asarray(host.copy()) for name, host in each.items()} for each in hosts]
+        hosts = measure.inputs(number, problem, dtype)
         for part in problem.parts:
-            calls = [problem.ours(be, part, each) for each in arrays]
+            calls = measure.calls(be, problem, part, hosts)
             wanted: np.ndarray | None = None
             for key, preferred in _asked(be, calls[0]).items():
                 finding = Finding(problem, part, described[key[0]], key, preferred)
@@ -153,7 +154,8 @@ def sweep(
                 if key in known and any(map(finding.measured_as, known[key].measured)):
                     finding = replace(finding, known=True)
                 elif not dry:
-                    wanted = measure._exact(problem, part, hosts[0]) if wanted is None else wanted
+                    wanted = measure.exact(problem, part, hosts[0]) if wanted is None else wanted
+                    assert wanted is not None, f"{problem.op} cannot be compared"
                     terms = problem.cost(part, 1).flops // max(wanted.size, 1)
                     choices = _choices(be, finding, calls, wanted, tolerance(dtype, terms), budget)
                     finding = replace(finding, choices=choices)
@@ -200,7 +202,7 @@ def _tried(be: Any, macros: Mapping[str, int], call: Call, own: Call, wanted: np
         if call is not own:
             _still_runs(be, own, f"after {label(macros)} failed ({why})")
         return Choice(macros, None, None, why)
-    error = measure._error(found, wanted)
+    error = measure.error(found, wanted)
     right = error is not None and error <= allowed  # not so if it is NaN
     return Choice(macros, error, None, "" if right else f"wrong: error {error:.1e}, at most {allowed:.1e} is rounding")
 
@@ -225,25 +227,24 @@ def pick(measured: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     that is right too and slower by no more than :data:`GAIN` or the noise, or if no choice is right in all.
     """
     every: dict[str, dict[str, int]] = {}
-    times: list[dict[str, Timing]] = []  # of each problem, those that are right
+    right: list[dict[str, Mapping[str, Any]]] = []  # of each problem, the choices that have a time
     for problem in measured:
         every |= {label(choice["macros"]): choice["macros"] for choice in problem["choices"]}
-        right = [choice for choice in problem["choices"] if choice["timing"]]
-        times.append({label(choice["macros"]): Timing(**choice["timing"]) for choice in right})
+        right.append({label(choice["macros"]): choice for choice in problem["choices"] if choice["seconds"]})
     means = {
-        name: geometric_mean(each[name].median for each in times)
+        name: geometric_mean(each[name]["seconds"] for each in right)
         for name in every
-        if all(name in each for each in times)
+        if all(name in each for each in right)
     }
     if not means:
         return {}
     best = min(means, key=lambda name: means[name])
     own = [label(problem["preferred"]) for problem in measured]
-    if all(name in each for name, each in zip(own, times, strict=True)):
-        pairs = [(each[name], each[best]) for name, each in zip(own, times, strict=True)]
-        gain = geometric_mean(mine.median / other.median for mine, other in pairs) - 1
-        error = sum(one.error**2 for pair in pairs for one in pair) ** 0.5 / len(pairs)
-        if gain <= max(GAIN, SURE * error):
+    if all(name in each for name, each in zip(own, right, strict=True)):
+        pairs = [(each[name], each[best]) for name, each in zip(own, right, strict=True)]
+        gain = geometric_mean(mine["seconds"] / other["seconds"] for mine, other in pairs) - 1
+        noise = sum(one["noise"] ** 2 for pair in pairs for one in pair) ** 0.5 / len(pairs)
+        if gain <= max(GAIN, SURE * noise):
             return {}
     return dict(every[best])
 

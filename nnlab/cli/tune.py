@@ -33,7 +33,8 @@ def tune(
     """Try every variant of an operation's kernels: compare each with float64, then time those that are right.
 
     The fastest go to the device's table in the cache folder, which launches go by from then on. What the table has
-    already for the same kernel sources is not measured again, so that a run that was stopped goes on.
+    already for the same kernel sources is not measured again, so that a run that was stopped goes on. The exit code is
+    1 if what a body takes of its own is wrong or fails.
     """
     from rich.console import Console
 
@@ -47,6 +48,10 @@ def tune(
         json.parent.mkdir(parents=True, exist_ok=True)
         json.write_text(text + "\n", encoding="utf-8")
         console.print(f"findings: {json}", soft_wrap=True)
+    broken = sum(bool(c.why) and c.macros == found.preferred for found in findings for c in found.choices)
+    if broken:
+        console.print(f"[red]{broken} times the body's own choice is wrong or fails: a fault of nnlab or of the device")
+        raise typer.Exit(1)
 
 
 def _problems(op: str, shapes: str | None, batch: int | None, small: bool) -> list[Problem]:
@@ -121,7 +126,7 @@ def _table(findings: list[Finding], taken: dict[Any, Any]) -> Any:
         for choice in found.choices:
             time = choice.timing
             notes = ["own choice"] if choice.macros == found.preferred else []
-            notes += ["[green]taken[/]"] if choice.macros == (taken[found.key] or found.preferred) else []
+            notes += ["[green]taken[/]"] if time and choice.macros == (taken[found.key] or found.preferred) else []
             notes += [f"[red]{escape(choice.why.splitlines()[0])}[/]"] if choice.why else []
             table.add_row(
                 *head,

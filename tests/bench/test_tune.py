@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnlab.bench import shapes, tune
+from nnlab.bench import shapes, timing, tune
 from nnlab.bench.conv import Conv2d
 from nnlab.bench.timing import Timing
 from nnlab.cuda import launch, tuned
@@ -68,7 +68,7 @@ def test_every_choice_of_every_pass(dtype: str) -> None:
         assert list(choices) == [64, 16]
         for choice in choices.values():
             assert choice.why == "" and choice.error is not None and choice.timing is not None
-            assert choice.timing.count >= 5
+            assert choice.timing.count >= timing.LEAST
     assert {finding.preferred["TILE_ROWS"] for finding in found} == {16}
 
 
@@ -77,8 +77,9 @@ def test_each_choice_is_what_is_launched(monkeypatch: pytest.MonkeyPatch) -> Non
     patch_run(monkeypatch, lambda ready: seen.append((ready.name, ready.macros["TILE_ROWS"])))
     sweep()
     counts = {each: seen.count(each) for each in set(seen)}
-    # Compared once, two warm-ups, five repetitions; the body's own once more, to see what the pass launches.
-    assert counts["conv_forward", 64] == 8 and counts["conv_forward", 16] == 9
+    # Compared once, warm-ups, repetitions; the body's own once more, to see what the pass launches.
+    times = 1 + timing.WARM_UP + timing.LEAST
+    assert counts["conv_forward", 64] == times and counts["conv_forward", 16] == times + 1
 
 
 def test_a_choice_that_is_wrong_is_never_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +94,7 @@ def test_a_choice_that_is_wrong_is_never_taken(monkeypatch: pytest.MonkeyPatch) 
     assert choices[16].error is not None and 1e-4 < choices[16].error < 1e-3
     entry = tune.Results(EMULATED).known["conv_forward", "float32", (8, 128, 64, 1)]
     assert entry.macros == {"TILE_ROWS": 64}  # although the body would take 16
-    assert [choice["timing"] is None for choice in entry.measured[0]["choices"]] == [False, True]
+    assert [choice["seconds"] is None for choice in entry.measured[0]["choices"]] == [False, True]
 
 
 def test_nan_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +175,7 @@ def test_launches_go_by_what_was_found() -> None:
     """From the file to the gate."""
     finding = replace(sweep()[0], choices=())
     for height in (64, 16):
-        fast, slow = Timing(1.0, 0, 1.0, 5), Timing(2.0, 0, 2.0, 5)
+        fast, slow = Timing.of([1.0] * 5), Timing.of([2.0] * 5)
         choices = [tune.Choice({"TILE_ROWS": n}, 0.0, fast if n == height else slow) for n in (64, 16)]
         tune.Results(EMULATED).add(replace(finding, choices=tuple(choices)))
         tuned.forget()
@@ -184,10 +185,9 @@ def test_launches_go_by_what_was_found() -> None:
         }
 
 
-def record(preferred: int, *, spread: float = 0.0, **times: float | None) -> dict[str, Any]:
+def record(preferred: int, *, noise: float = 0.0, **times: float | None) -> dict[str, Any]:
     """A problem with times of T32, T16 and so on; None for a wrong one."""
-    timings = {name: None if time is None else Timing(time, spread, time, 25).as_json() for name, time in times.items()}
-    choices = [{"macros": {"T": int(name[1:])}, "timing": timing} for name, timing in timings.items()]
+    choices = [{"macros": {"T": int(name[1:])}, "seconds": time, "noise": noise} for name, time in times.items()]
     return {"preferred": {"T": preferred}, "choices": choices}
 
 
@@ -197,8 +197,8 @@ def record(preferred: int, *, spread: float = 0.0, **times: float | None) -> dic
         ([record(32, T32=1.0, T16=0.5)], {"T": 16}),
         ([record(32, T32=1.0, T16=0.98)], {}),  # as good as
         ([record(32, T32=1.0, T16=0.95)], {"T": 16}),
-        ([record(32, T32=1.0, T16=0.95, spread=0.2)], {}),  # 4 standard errors are 28 %
-        ([record(32, T32=1.0, T16=0.75, spread=0.2)], {"T": 16}),
+        ([record(32, T32=1.0, T16=0.95, noise=0.05)], {}),  # 4 standard errors are 28 %
+        ([record(32, T32=1.0, T16=0.75, noise=0.05)], {"T": 16}),
         ([record(16, T32=1.0, T16=0.5)], {}),
         ([record(32, T32=None, T16=0.5)], {"T": 16}),
         ([record(16, T32=0.5, T16=None)], {"T": 32}),

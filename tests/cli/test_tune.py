@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -14,8 +15,9 @@ from nnlab.bench import shapes
 from nnlab.bench.conv import Conv2d
 from nnlab.bench.dense import Linear
 from nnlab.bench.pointwise import CrossEntropy
+from nnlab.bench.timing import LEAST
 from nnlab.cli.app import app
-from nnlab.cuda import tuned
+from nnlab.cuda import launch, tuned
 from tests.cuda.common import EMULATED  # skips where there is no C++ compiler
 
 assert str(EMULATED.device) == "emulated"
@@ -51,7 +53,7 @@ def test_from_the_command_to_the_table(tmp_path: Path) -> None:
     assert [entry.kernel for entry in tuned.load(table)] == ["conv_forward", "conv_input_grad", "conv_weight_grad"]
     findings = json.loads(path.read_text())
     assert [found["kernel"] for found in findings] == ["conv_forward", "conv_input_grad", "conv_weight_grad"]
-    assert all(choice["timing"]["count"] >= 5 for found in findings for choice in found["choices"])
+    assert all(choice["count"] >= LEAST for found in findings for choice in found["choices"])
     before = table.read_bytes()
     text = call("conv2d", "--device", "emulated", "--seconds", "0")
     assert text.count("in the table already") == 3 and "table: " not in text
@@ -72,6 +74,22 @@ def test_dry_run_and_list(tmp_path: Path) -> None:
     text = call("--list")
     assert "conv2d conv_forward TILE_ROWS in 64, 16" in text and "cross_entropy_sum TEAM in 32, 1, 256" in text
     assert "emulated.json: 3 entries" in text
+
+
+@pytest.mark.parametrize(("height", "code"), [(64, 0), (16, 1)])
+def test_a_wrong_variant_is_seen(monkeypatch: pytest.MonkeyPatch, height: int, code: int) -> None:
+    """The body would take 16 rows here."""
+    start = launch.run
+
+    def run(be: Any, ready: launch.Launch) -> None:
+        start(be, ready)
+        if (ready.name, ready.macros["TILE_ROWS"]) == ("conv_forward", height):
+            ready.arguments[3].flat[7] += 1
+
+    monkeypatch.setattr(launch, "run", run)
+    text = call("conv2d", "--device", "emulated", "--seconds", "0", code=code)
+    assert text.count("wrong: error") == 1 and text.count("taken") == 3
+    assert ("1 times the body's own choice is wrong or fails" in text) == bool(code)
 
 
 def test_entries_for_other_sources_are_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:

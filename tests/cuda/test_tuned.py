@@ -110,7 +110,7 @@ def test_a_changed_header_makes_entries_stale(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_file_is_read_back() -> None:
-    measured = ({"op": "conv2d", "choices": [{"macros": {"TILE": 4}, "timing": None}]},)
+    measured = ({"op": "conv2d", "choices": [{"macros": {"TILE": 4}, "seconds": None}]},)
     entries = [entry({"TILE": 4}, measured=measured), entry({}, dtype="float16")]
     path = tuned.own_file("NVIDIA H200 (2)")
     assert path.name == "nvidia-h200-2.json"
