@@ -31,9 +31,9 @@ ROOMS = [
     ["nn"],
     ["optim", "data", "models"],
     ["train"],
+    ["testing"],
     ["bench"],
     ["cli"],
-    ["testing"],
 ]
 RANK = {room: rank for rank, row in enumerate(ROOMS) for room in row}
 CORE = {"numpy", "safetensors", "rich", "typer", "threadpoolctl"}

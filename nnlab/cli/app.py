@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from nnlab.cli.bench import bench
 from nnlab.cli.commands import doctor, evaluate, predict, summary, version
 from nnlab.cli.train import train
+from nnlab.cli.tune import tune
 from nnlab.errors import NNLabError
 
 
@@ -92,4 +93,5 @@ app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("summary")(summary)
 app.command("bench")(bench)
+app.command("tune")(tune)
 app.command("doctor")(doctor)

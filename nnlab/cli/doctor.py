@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import nnlab
 from nnlab import cache
 from nnlab.backend import cuda, emulated, resolve
-from nnlab.cuda import compiler, sources
+from nnlab.cuda import compiler, sources, tuned
 from nnlab.errors import MissingExtraError, NNLabError, optional_import
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def examine() -> dict[str, Any]:
         "devices": [_cpu(), *_cards(), _emulated()],
         "cuda": _cuda(),
         "kernels": _kernels(),
+        "tuned": tuned.overview(),
         "cache": {"folder": str(cache.folder()), "files": files, "bytes": size},
         "packages": [{"name": name, "version": _version(name), "extra": extra or None} for name, extra in PACKAGES],
     }
@@ -285,6 +286,8 @@ def _cuda_rows(found: dict[str, Any]) -> list[tuple[str, RenderableType]]:
     rows.append(
         ("kernels", f"{', '.join(kernels['files'])} in {kernels['folder']}" if kernels["folder"] else kernels["why"])
     )
+    if found["tuned"]:
+        rows.append(("tuned", "\n".join(map(tuned.overview_text, found["tuned"]))))
     return rows
 
 

@@ -11,7 +11,7 @@ The dtype of the data is the macro ``DTYPE_FLOAT32`` (``FLOAT16``, ``BFLOAT16``,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from nnlab.backend import Backend
-from nnlab.cuda import host
+from nnlab.cuda import host, tuned
 from nnlab.cuda.compiler import compile_unit
 from nnlab.errors import ArgumentError, DeviceError, DtypeError, ShapeError, complaint
 
@@ -43,7 +43,7 @@ _INTEGERS: dict[str, type[np.integer]] = {
 
 _TABLE = re.compile(r"(.+)\[(\d+)\]")
 
-FORCED: dict[str, int] = {}  # values of kernels' own macros that a test asks for, whatever a body prefers
+FORCED: dict[str, int] = {}  # values of kernels' own macros that a test asks for, whatever is tuned or preferred
 
 
 def accumulator(dtype: Any) -> Any:
@@ -113,13 +113,27 @@ def dtype_macros(dtype: str, index_bits: int) -> dict[str, str | int]:
     return {f"DTYPE_{dtype.upper()}": 1, "INDEX_BITS": index_bits}
 
 
-def choose(kernel: Kernel, **preferred: int) -> dict[str, int]:
-    """A value for each of a kernel's own macros: the preferred one, else the default.
+def choose(
+    kernel: Kernel, be: Backend | None = None, dtype: Any = None, sizes: Sequence[int] = (), **preferred: int
+) -> dict[str, int]:
+    """A value for each of a kernel's own macros: forced by a test, else tuned, else preferred, else the default.
 
-    A body whose grid depends on a macro asks here, so that tests can run every variant.
+    A body whose grid depends on a macro asks here. With a backend the device's tuned table (:mod:`nnlab.cuda.tuned`) is
+    looked at.
+
+    Args:
+        be, dtype, sizes: where the kernel runs, on data of which dtype, and what its speed depends on.
+        preferred: values that the body would take.
     """
-    own = {name: preferred.get(name, allowed[0]) for name, allowed in kernel.variants.items()}
-    return own | {name: value for name, value in FORCED.items() if value in kernel.variants.get(name, ())}
+    values = {name: preferred.get(name, allowed[0]) for name, allowed in kernel.variants.items()}
+    if be is not None:
+        values |= _offered(kernel, tuned.table(be).find(kernel.name, dtype, sizes, values))
+    return values | _offered(kernel, FORCED)
+
+
+def _offered(kernel: Kernel, values: Mapping[str, int]) -> dict[str, int]:
+    """Those of the values that are variants of the kernel."""
+    return {name: value for name, value in values.items() if value in kernel.variants.get(name, ())}
 
 
 def prepare(

@@ -14,14 +14,19 @@ c0 may be None for zeros; c0 and c_n belong to "lstm" alone. docs/math/recurrent
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nnlab.backend import Backend
 from nnlab.ops import gru_cell, lstm_cell, matmul, rnn_cell
+from nnlab.ops._numpy import parallel
 
 BLOCKS = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+
+
+PART, ROWS = 1 << 22, 16  # multiply-adds of a step, and rows of a batch, that are worth a thread
 
 
 class Saved(NamedTuple):
@@ -111,22 +116,27 @@ def forward(
         cs[order[0][1] % len(cs)] = 0 if c0 is None else c0
     x_gates = _product(be, x, w_ih.T, saved)
     biases = [b if b is not None else xp.zeros(len(w_hh), dtype) for b in (b_ih, b_hh)]
-    for t, before, after in order:
-        given: dict[str, Any] = {
-            "x_gates": x_gates[t],
-            "h_gates": matmul.forward(be, a=hs[before], b=w_hh.T),
-            "x_bias": biases[0],
-            "h_bias": biases[1],
-            "h": hs[before],
-            "active": None if active is None else active[t],
-        }
-        if lstm:
-            c, c_next = cs[before % len(cs)], cs[after % len(cs)]
-            lstm_cell.forward(be, **given, c=c, out=(hs[after], c_next, gates[t % stored]))
-        elif cell == "gru":
-            gru_cell.forward(be, **given, out=(hs[after], gates[t % stored]))
-        else:
-            rnn_cell.forward(be, **given, nonlinearity=cell.removeprefix("rnn_"), out=hs[after])
+
+    def walk(rows: slice) -> None:
+        for t, before, after in order:
+            h, h_next = hs[before, rows], hs[after, rows]
+            given: dict[str, Any] = {
+                "x_gates": x_gates[t, rows],
+                "h_gates": matmul.forward(be, a=h, b=w_hh.T),
+                "x_bias": biases[0],
+                "h_bias": biases[1],
+                "h": h,
+                "active": None if active is None else active[t, rows],
+            }
+            if lstm:
+                c, c_next = cs[before % len(cs), rows], cs[after % len(cs), rows]
+                lstm_cell.forward(be, **given, c=c, out=(h_next, c_next, gates[t % stored, rows]))
+            elif cell == "gru":
+                gru_cell.forward(be, **given, out=(h_next, gates[t % stored, rows]))
+            else:
+                rnn_cell.forward(be, **given, nonlinearity=cell.removeprefix("rnn_"), out=h_next)
+
+    _side_by_side(be, walk, steps, batch, w_hh.size)
     last = order[-1][2]
     y = hs[:steps] if reverse else hs[1:]
     if active is not None:
@@ -150,27 +160,35 @@ def backward(
     dx_gates = xp.empty((steps, batch, width), dtype)
     # The n block of a GRU's second product has a gradient of its own.
     dh_gates = xp.empty((steps, batch, width), dtype) if saved.cell == "gru" else dx_gates
-    arriving, dc = [dh_n], dc_n
     order = _steps(saved, steps)[::-1]
-    for t, before, after in order:
-        parts = [dy[t], *arriving]
-        now = None if active is None else active[t]
-        passing: Any
-        if saved.cell == "lstm":
-            kept = lstm_cell.Saved(gates[t], cs[before], cs[after], now)
-            _, dc, passing = lstm_cell.backward(be, dh_next=parts, dc_next=dc, saved=kept, out=dx_gates[t])
-        elif saved.cell == "gru":
-            state = gru_cell.Saved(gates[t], hs[before], now)
-            _, _, passing = gru_cell.backward(be, dh_next=parts, saved=state, out=(dx_gates[t], dh_gates[t]))
-        else:
-            plain = rnn_cell.Saved(hs[after], saved.cell.removeprefix("rnn_"), now)
-            _, passing = rnn_cell.backward(be, dh_next=parts, saved=plain, out=dx_gates[t])
-        arriving = [] if passing is None else [passing]
-        if t != order[-1][0] or needs.h0:
-            arriving.insert(0, matmul.forward(be, a=dh_gates[t], b=w_hh))
-    dh0 = None
-    if needs.h0:
-        dh0 = arriving[0] if len(arriving) == 1 else arriving[0] + arriving[1]
+    dh0: Any = xp.empty_like(dh_n) if needs.h0 else None
+    dc0: Any = xp.empty_like(dc_n) if needs.c0 else None
+
+    def walk(rows: slice) -> None:
+        arriving = [dh_n[rows]]
+        dc = None if dc_n is None else dc_n[rows]
+        for t, before, after in order:
+            parts = [dy[t, rows], *arriving]
+            now = None if active is None else active[t, rows]
+            target, passing = dx_gates[t, rows], None
+            if saved.cell == "lstm":
+                kept = lstm_cell.Saved(gates[t, rows], cs[before, rows], cs[after, rows], now)
+                _, dc, passing = lstm_cell.backward(be, dh_next=parts, dc_next=dc, saved=kept, out=target)
+            elif saved.cell == "gru":
+                state = gru_cell.Saved(gates[t, rows], hs[before, rows], now)
+                _, _, passing = gru_cell.backward(be, dh_next=parts, saved=state, out=(target, dh_gates[t, rows]))
+            else:
+                plain = rnn_cell.Saved(hs[after, rows], saved.cell.removeprefix("rnn_"), now)
+                _, passing = rnn_cell.backward(be, dh_next=parts, saved=plain, out=target)
+            arriving = [] if passing is None else [passing]
+            if t != order[-1][0] or needs.h0:
+                arriving.insert(0, matmul.forward(be, a=dh_gates[t, rows], b=w_hh))
+        if dh0 is not None:
+            dh0[rows] = arriving[0] if len(arriving) == 1 else arriving[0] + arriving[1]
+        if dc0 is not None:
+            dc0[rows] = dc
+
+    _side_by_side(be, walk, steps, batch, w_hh.size)
     rows = steps * batch
     from_x, from_h = dx_gates.reshape(rows, width), dh_gates.reshape(rows, width)
     before_steps = (hs[1:] if saved.reverse else hs[:-1]).reshape(rows, hidden)
@@ -181,8 +199,16 @@ def backward(
         b_ih=_column_sums(be, from_x) if needs.b_ih else None,
         b_hh=_column_sums(be, from_h) if needs.b_hh else None,
         h0=dh0,
-        c0=dc if needs.c0 else None,
+        c0=dc0,
     )
+
+
+def _side_by_side(be: Backend, walk: Callable[[slice], None], steps: int, batch: int, weights: int) -> None:
+    """Walk over the steps: sequences do not meet, so on the CPU threads share a large batch."""
+    parts = [(0, batch)]
+    if be.device.type == "cpu" and batch * weights >= PART:
+        parts = parallel.cut(batch, max(ROWS, -(-batch // 4)))
+    parallel.run(be, lambda i: walk(slice(*parts[i])), len(parts), steps * batch * weights)
 
 
 def _column_sums(be: Backend, rows: Any) -> Any:

@@ -12,7 +12,8 @@ import pytest
 import nnlab
 from nnlab.backend import Device, cuda
 from nnlab.cli import doctor
-from nnlab.cuda import sources
+from nnlab.cuda import sources, tuned
+from nnlab.cuda.tuned import Entry
 
 
 def test_json(capsys: pytest.CaptureFixture[str], kernel_cache: Path) -> None:
@@ -47,6 +48,18 @@ def test_tables_fit_the_terminal(
 
 class _NvmlError(Exception):
     pass
+
+
+def test_tuned_tables(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(tuned, "own_file", lambda device: tmp_path / tuned.file_name(device))
+    assert doctor.examine()["tuned"] == []
+    old, new = (
+        Entry("conv", "conv_forward", "float32", (n,), {}, source) for n, source in ((1, ""), (2, tuned.digest("conv")))
+    )
+    tuned.save(tuned.own_file("NVIDIA Example"), "NVIDIA Example", [old, new])
+    doctor.doctor()
+    assert "nvidia-example.json: 2 entries, 1 not used: the kernel sources have changed" in capsys.readouterr().out
 
 
 def _nvml() -> Any:

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ import pytest
 
 import nnlab.backend
 import nnlab.ops
+from nnlab.cuda import tuned
 from tests import emulator
 from tests.cuda import case
 from tests.cuda import test_gpu_operations as operations
+from tests.cuda import test_gpu_tune as tuning
 from tests.strict_device import StrictArray, StrictBackend
 
 EMULATED = emulator.backend()
@@ -26,6 +30,17 @@ class StandIn(StrictBackend):
     """Arrays that are no NumPy arrays; kernels run on the CPU."""
 
     arch = "host"
+
+    def name(self) -> str:
+        return "Stand-in"
+
+    def versions(self) -> dict[str, str]:
+        return {}
+
+    def elapsed(self, call: Callable[[], Any]) -> float:
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
 
     def run_kernel(self, library: Path, name: str, grid: Any, block: Any, arguments: Any, *options: Any) -> None:
         unwrapped = [a._a if isinstance(a, StrictArray) else a for a in arguments]
@@ -55,6 +70,16 @@ def test_layers(layer: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 def test_recurrent_layers(name: str, lengths: list[int] | None) -> None:
     operations.test_recurrent_layers(name, "float32", lengths)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuned, "own_file", lambda device: tmp_path / tuned.file_name(device))
+    tuned.forget()
+    tuning.test_every_variant("float32")
+    assert [path.name for path in tmp_path.iterdir()] == ["stand-in.json"]
+    tuning.test_launches_go_by_the_table()
+    tuned.forget()
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -90,14 +90,16 @@ def test_every_team_for_every_layout(monkeypatch: pytest.MonkeyPatch, team: int,
 
 
 def test_teams_by_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = kernels._FORWARD
-    found = [teams.grid(kernel, 10, count, 1).macros["TEAM"] for count in (7, 8, 1024, 1025)]
+    def grid_of(*sizes: int, team: int | None = None) -> launch.Grid:
+        return teams.grid(EMULATED, kernels._FORWARD, np.dtype(np.float32), *sizes, team)
+
+    found = [grid_of(10, count, 1).macros["TEAM"] for count in (7, 8, 1024, 1025)]
     assert found == [1, 32, 32, 256]
-    assert teams.grid(kernel, 10, 1025, 2).macros["TEAM"] == 1
-    grids = [teams.of_teams(kernel, lines, 32) for lines in (8, 9)]
+    assert grid_of(10, 1025, 2).macros["TEAM"] == 1
+    grids = [grid_of(lines, 9, 1, team=32) for lines in (8, 9)]
     assert [(grid.blocks, grid.threads) for grid in grids] == [((1,), (256,)), ((2,), (256,))]
     monkeypatch.setattr(launch, "BLOCK", 512)
-    grid = teams.of_teams(kernel, 9, 256)
+    grid = grid_of(9, 9, 1, team=256)
     assert (grid.blocks, grid.threads) == ((9,), (256,))
 
 

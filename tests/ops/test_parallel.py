@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import threading
+
 import numpy as np
 import pytest
 
@@ -29,6 +32,53 @@ def test_every_task_runs_and_errors_come_out(monkeypatch):
     done[:] = 0
     parallel.run(CPU, lambda i: done.__setitem__(i, done[i] + 1), 20, 1 << 30)
     assert (done == 1).all()
+
+
+def test_the_first_error_comes_out_and_the_rest_is_done(monkeypatch):
+    monkeypatch.setattr("nnlab.backend.threads._chosen", 3)
+    done = np.zeros(40, int)
+
+    def work(index):
+        done[index] += 1
+        if index % 10 == 7:
+            raise ValueError(f"task {index}")
+
+    for _ in range(20):
+        with pytest.raises(ValueError, match=r"task 7$"):
+            parallel.run(CPU, work, 40, 1 << 30)
+    assert (done == 20).all()
+
+
+def test_tasks_may_have_tasks(monkeypatch):
+    """More of them than there are threads: none waits for a thread that waits."""
+    monkeypatch.setattr("nnlab.backend.threads._chosen", 2)
+    done = np.zeros((6, 6), int)
+
+    def outer(i):
+        parallel.run(CPU, lambda j: done[i].__setitem__(j, done[i, j] + 1), 6, 1 << 30)
+
+    parallel.run(CPU, outer, 6, 1 << 30)
+    assert (done == 1).all()
+
+
+def test_several_threads_share_the_work(monkeypatch):
+    """Each waits for the other, so one alone would never end."""
+    monkeypatch.setattr("nnlab.backend.threads._chosen", 2)
+    meeting = threading.Barrier(2, timeout=20)
+    parallel.run(CPU, lambda _: meeting.wait(), 2, 1 << 30)
+
+
+def test_a_child_process_has_threads_of_its_own(monkeypatch):
+    monkeypatch.setattr("nnlab.backend.threads._chosen", 2)
+    test_several_threads_share_the_work(monkeypatch)
+    child = os.fork()
+    if child == 0:
+        try:
+            test_several_threads_share_the_work(monkeypatch)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_warnings_stay_off_in_threads(monkeypatch):

@@ -154,7 +154,14 @@ def run(cell: str, a: dict[str, Any], reverse: bool, lengths: list[int] | None, 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("lengths", [None, [4, 1, 3], [2, 4, 4], [4, 4, 4]])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_the_driver_against_loops(cell: str, lengths: list[int] | None, reverse: bool) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_driver_against_loops(
+    cell: str, lengths: list[int] | None, reverse: bool, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shared:  # as a large batch is: in parts, on several threads
+        monkeypatch.setattr(ops, "PART", 1)
+        monkeypatch.setattr(ops, "ROWS", 1)
+        monkeypatch.setattr("nnlab.backend.threads._chosen", 3)
     a = arrays(cell, 4, 3, 2, 3, 1)
     mine = {name: scattered(value) for name, value in a.items()}
     found = run(cell, mine, reverse, lengths)
@@ -314,7 +321,8 @@ def test_results_changed_in_place() -> None:
 
 @pytest.mark.parametrize("threads", ["1", "3"])
 def test_the_number_of_threads_changes_no_bit(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    a = {name: value.astype(np.float32) for name, value in arrays("lstm", 12, 40, 50, 150, 11).items()}
+    a = {name: value.astype(np.float32) for name, value in arrays("lstm", 12, 40, 50, 170, 11).items()}
+    assert 40 * a["w_hh"].size >= ops.PART  # several threads share the batch
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     want = run("lstm", a, False, None)
     monkeypatch.setenv("OMP_NUM_THREADS", threads)

@@ -56,11 +56,12 @@ def backward(be: Backend, *, dy: Any, y: Any) -> tuple[Any, Any]:
     part = _COLUMN if inner == 1 else _PART
     parts = -(-elements // part)
     partial = xp.empty((parts, channels), accumulator(dy.dtype))
-    team = teams.of_line(min(part, elements))
+    count, step = min(part, elements), channels if inner == 1 else 1
+    grid = teams.grid(be, _BACKWARD, dy.dtype, partial.size, count, step, 1 if inner == 1 else None)
     launch(
-        be, _BACKWARD, threads=teams.of_teams(_BACKWARD, partial.size, 1 if inner == 1 else team), dy=dy, y=y, dx=dx,
-        partial=partial, images=images, channels=channels, inner=inner, parts=parts, part=part,
+        be, _BACKWARD, threads=grid, dy=dy, y=y, dx=dx, partial=partial, images=images, channels=channels, inner=inner,
+        parts=parts, part=part,
     )  # fmt: skip
-    grid = teams.of_teams(_SUM, channels, teams.of_line(parts))
+    grid = teams.grid(be, _SUM, dy.dtype, channels, parts, channels, teams.of_line(parts))
     launch(be, _SUM, threads=grid, partial=partial, db=db, channels=channels, parts=parts)
     return dx, db

@@ -65,9 +65,9 @@ def shares(terms: int, blocks: int, least: int) -> tuple[int, int]:
     return share, max(1, -(-terms // share))
 
 
-def _tiles(kernel: Kernel, rows: int, columns: int, products: int, dtype: Any) -> Grid:
-    """The grid for so many products of rows x columns each."""
-    macros = choose(kernel, TILE_ROWS=tile_rows(rows))
+def _tiles(be: Backend, kernel: Kernel, dtype: Any, rows: int, columns: int, depth: int, products: int) -> Grid:
+    """The grid for so many products of rows x columns each, of sums over ``depth``."""
+    macros = choose(kernel, be, dtype, (rows, columns, depth, products), TILE_ROWS=tile_rows(rows))
     height = macros["TILE_ROWS"]
     width = (256 if height == 64 else 512) // accumulator(dtype).itemsize
     return Grid((-(-rows // height) * -(-columns // width) * products,), (THREADS,), TILE_BYTES, macros)
@@ -119,7 +119,7 @@ def forward(be: Backend, *, x: Any, w: Any, b: Any = None, geometry: ConvGeometr
     if rows < DIRECT:
         launch(be, _FORWARD_DIRECT, threads=y.size, n=y.size, **given)
     else:
-        grid = _tiles(_FORWARD, rows, columns, g.groups, x.dtype)
+        grid = _tiles(be, _FORWARD, x.dtype, rows, columns, prod(g.w_shape[1:]), g.groups)
         launch(be, _FORWARD, threads=grid, images=g.x_shape[0], **given)
     return y
 
@@ -135,7 +135,8 @@ def input_grad(be: Backend, *, dy: Any, w: Any, b: Any = None, geometry: ConvGeo
     else:
         # As many tiles for every phase as the largest one needs.
         columns, phases = g.x_shape[0] * prod(-(-n // s) for n, s in strides), prod(min(n, s) for n, s in strides)
-        grid = _tiles(_INPUT_GRAD, rows, columns, g.groups * phases, dy.dtype)
+        depth = g.w_shape[0] // g.groups * prod(g.kernel)
+        grid = _tiles(be, _INPUT_GRAD, dy.dtype, rows, columns, -(-depth // phases), g.groups * phases)
         periods = [s // gcd(s, d) for s, d in zip(g.stride, g.dilation, strict=True)]
         named = dict(zip(_PERIODS, [*[1] * (3 - len(periods)), *periods], strict=True))
         launch(be, _INPUT_GRAD, threads=grid, images=g.x_shape[0], **named, **given)
@@ -147,13 +148,14 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
     x, x_last = _memory(be, x)
     dy, dy_last = _memory(be, dy)
     outputs, rows, columns = g.w_shape[0], g.w_shape[0] // g.groups, prod(g.w_shape[1:])
+    terms = g.y_shape[0] * prod(g.out_size)
     direct = rows < DIRECT
     if direct:
         part = Grid((_channel_blocks(outputs, dy_last) * columns,), (SUM_THREADS,))
     else:
-        part = _tiles(_WEIGHT_GRAD, rows, columns, g.groups, x.dtype)
+        part = _tiles(be, _WEIGHT_GRAD, x.dtype, rows, columns, terms, g.groups)
     least = LEAST_SUM_SHARE if direct else LEAST_SHARE
-    share, count = shares(g.y_shape[0] * prod(g.out_size), part.blocks[0], least)
+    share, count = shares(terms, part.blocks[0], least)
     parts = be.xp.empty((count, *g.w_shape), accumulator(x.dtype))
     launch(
         be, _WEIGHT_GRAD_DIRECT if direct else _WEIGHT_GRAD, threads=replace(part, blocks=(part.blocks[0] * count,)),

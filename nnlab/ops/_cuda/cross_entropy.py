@@ -84,7 +84,7 @@ def cross_entropy(be: Backend, *, x: Any, target: Target, smoothing: float) -> t
     dtype = accumulator(x.dtype)
     loss, q = xp.empty(target.flat.shape, dtype), xp.empty(x.shape, dtype)
     _, count, inner = x.shape
-    grid = teams.grid(_FORWARD, loss.size, count, inner)
+    grid = teams.grid(be, _FORWARD, x.dtype, loss.size, count, inner)
     launch(
         be, _FORWARD, threads=grid, x=xp.asarray(x, order="C"), **_target(be, target), loss=loss, q=q,
         lines=loss.size, count=count, inner=inner, **_options(be, target, count, smoothing, dtype),
@@ -99,7 +99,7 @@ def reduce(be: Backend, *, loss: Any, total: Any, reduction: str) -> Any:
     x = xp.asarray(loss, order="C").reshape(-1)
     while x.size > 1:
         y = xp.empty(-(-x.size // _PART), x.dtype)
-        grid = teams.grid(_SUM, y.size, min(x.size, _PART), 1)
+        grid = teams.grid(be, _SUM, x.dtype, y.size, min(x.size, _PART), 1)
         launch(be, _SUM, threads=grid, x=x, y=y, n=x.size, parts=y.size, part=_PART)
         x = y
     result = x.reshape(()) if x.size else xp.zeros((), loss.dtype)

@@ -31,7 +31,7 @@ def _launch(be: Backend, kernel: Kernel, axis: int, result: str, **arrays: Any) 
     count, inner = prod(like.shape[axis : axis + 1]), prod(like.shape[axis + 1 :])
     if like.size:
         lines = like.size // count
-        grid = teams.grid(kernel, lines, count, inner)
+        grid = teams.grid(be, kernel, like.dtype, lines, count, inner)
         launch(be, kernel, threads=grid, **arrays, lines=lines, count=count, inner=inner)
     return arrays[result]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from nnlab.backend import Backend
 from nnlab.cuda import launch
 from nnlab.cuda.launch import Grid, Kernel, choose
 
@@ -12,9 +15,17 @@ _SHORT = 8  # fewer elements of a line than this one thread reads alone
 _LONG = 1024  # more elements than this a block reads
 
 
-def grid(kernel: Kernel, lines: int, count: int, inner: int) -> Grid:
-    """The threads for ``lines`` lines of ``count`` elements that are ``inner`` apart, chosen by shapes alone."""
-    return of_teams(kernel, lines, 1 if inner > 1 else of_line(count))
+def grid(be: Backend, kernel: Kernel, dtype: Any, lines: int, count: int, step: int, team: int | None = None) -> Grid:
+    """The threads for ``lines`` lines of ``count`` elements that are ``step`` apart: blocks of teams; a team of more
+    than a warp is a block of its own.
+
+    ``team`` is what the body would take, by default one thread a line unless elements are neighbours.
+    """
+    preferred = team or (1 if step > 1 else of_line(count))
+    macros = choose(kernel, be, dtype, (lines, count, step), TEAM=preferred)
+    team = macros["TEAM"]
+    threads = team if team > 32 else max(team, launch.BLOCK)
+    return Grid((min(-(-lines * team // threads), launch.MAX_BLOCKS),), (threads,), macros=macros)
 
 
 def of_line(count: int) -> int:
@@ -22,12 +33,3 @@ def of_line(count: int) -> int:
     if count < _SHORT:
         return 1
     return 32 if count <= _LONG else 256
-
-
-def of_teams(kernel: Kernel, lines: int, team: int) -> Grid:
-    """Blocks for that many lines, ``team`` threads each unless a test asks for another team; more than a warp are a
-    block of their own."""
-    macros = choose(kernel, TEAM=team)
-    team = macros["TEAM"]
-    threads = team if team > 32 else max(team, launch.BLOCK)
-    return Grid((min(-(-lines * team // threads), launch.MAX_BLOCKS),), (threads,), macros=macros)

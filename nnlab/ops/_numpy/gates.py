@@ -8,14 +8,14 @@ from nnlab.backend import Backend
 from nnlab.ops._numpy.precision import wide
 
 
-def sigmoid(be: Backend, x: Any) -> Any:
-    """1 / (1 + exp(-x)) without overflow; small results keep all their digits."""
+def sigmoid(be: Backend, x: Any, out: Any = None) -> Any:
+    """1 / (1 + exp(-x)), to all digits; where the exponential overflows (the result is below the normal numbers) 0."""
     xp = be.xp
-    e = xp.exp(-xp.abs(x))
-    y = xp.where(x >= 0, x.dtype.type(1), e)
-    e += 1
-    y /= e
-    return y
+    y = xp.negative(x, out=out)
+    with be.quiet():
+        xp.exp(y, out=y)
+    y += 1
+    return xp.reciprocal(y, out=y)
 
 
 def with_bias(be: Backend, gates: Any, bias: Any) -> Any:

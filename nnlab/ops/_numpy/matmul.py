@@ -11,7 +11,8 @@ from nnlab.backend import Backend
 from nnlab.ops._numpy.parallel import cut, run
 from nnlab.ops._numpy.precision import wide
 
-PARTS = 8  # a fixed number, so that the blocks do not depend on the number of threads
+PARTS = 8  # at most: a fixed number, so that the blocks do not depend on the number of threads
+PART = 1 << 23  # multiply-adds of a part; a thread is not worth waking for less
 LEAST = 32  # rows or columns of a block; less would mostly copy the other operand
 
 
@@ -24,7 +25,9 @@ def forward(be: Backend, *, a: Any, b: Any) -> Any:
     y = xp.empty((*lead, left.shape[-2], b.shape[-1]), left.dtype)
     across = y.shape[-1] > y.shape[-2]
     length = max(y.shape[-2:])
-    blocks = cut(length, max(LEAST, -(-length // PARTS))) if y.size else []
+    work_in_all = y.size * a.shape[-1]
+    parts = min(PARTS, max(1, work_in_all // PART))
+    blocks = cut(length, max(LEAST, -(-length // parts))) if y.size else []
 
     def work(index: int) -> None:
         part = slice(*blocks[index])
@@ -33,7 +36,7 @@ def forward(be: Backend, *, a: Any, b: Any) -> Any:
         else:
             xp.matmul(left[..., part, :], right, out=y[..., part, :])
 
-    run(be, work, len(blocks), y.size * a.shape[-1])
+    run(be, work, len(blocks), work_in_all)
     if b.ndim == 2:
         y = y.reshape(*a.shape[:-1], b.shape[-1])
     return y.astype(a.dtype, copy=False)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from math import prod
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,66 @@ from nnlab.backend.threads import get_num_threads, one_blas_thread
 _local = threading.local()
 
 
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="nnlab-ops")
+class _Job:
+    """Tasks that several threads take one by one."""
+
+    def __init__(self, task: Callable[[int], None], count: int) -> None:
+        self._task, self._left = task, count
+        self._indices = iter(range(count))  # shared: each index goes to one thread
+        self._lock, self._finished = threading.Lock(), threading.Lock()
+        self._finished.acquire()
+        self._errors: list[tuple[int, BaseException]] = []
+
+    def help(self) -> None:
+        """Take tasks until none is left."""
+        for index in self._indices:
+            try:
+                self._task(index)
+            except BaseException as error:
+                self._errors.append((index, error))
+            with self._lock:
+                self._left -= 1
+                if self._left == 0:
+                    self._finished.release()
+
+    def wait(self) -> None:
+        """Until the tasks that others took are done. Raises the first one's error."""
+        self._finished.acquire()
+        if self._errors:
+            raise min(self._errors, key=lambda each: each[0])[1]
+
+
+class _Helpers:
+    """Threads that wait for jobs; they end with the process."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._count = 0
+
+    def call(self, job: _Job, count: int) -> None:
+        """Wake so many threads. One that comes too late finds nothing left; nobody waits for it."""
+        while self._count < count:
+            self._count += 1
+            threading.Thread(target=self._work, name=f"nnlab-ops-{self._count}", daemon=True).start()
+        for _ in range(count):
+            self._jobs.put(job)
+
+    def _work(self) -> None:
+        while True:
+            self._jobs.get().help()
+
+
+_helpers = _Helpers()
+
+
+def _forget_helpers() -> None:
+    """A child process has none of its parent's threads."""
+    global _helpers
+    _helpers = _Helpers()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_forget_helpers)
 
 
 def run(be: Backend, task: Callable[[int], None], count: int, work: int) -> None:
@@ -54,8 +106,10 @@ def run(be: Backend, task: Callable[[int], None], count: int, work: int) -> None
             for index in range(count):
                 quietly(index)
         else:
-            for _ in _pool(threads).map(quietly, range(count)):
-                pass
+            job = _Job(quietly, count)
+            _helpers.call(job, min(threads, count) - 1)
+            job.help()
+            job.wait()
 
 
 def cut(count: int, most: int) -> list[tuple[int, int]]:
