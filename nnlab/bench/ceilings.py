@@ -28,11 +28,17 @@ class Ceilings:
         return asdict(self)
 
 
+def sizes(be: Any) -> tuple[int, int]:
+    """Bytes of the copy, side of the product: a GPU needs larger ones to reach its speed."""
+    return (COPY, SIDE) if be.host_memory else (8 * COPY, 4 * SIDE)
+
+
 def measure(be: Any, dtype: str, peer: Peer | None, budget: float = 1.0) -> Ceilings:
     """The best of nnlab and the peer, for numbers of a dtype."""
+    copied, side = sizes(be)
     random = np.random.default_rng(0)
-    source = be.asarray(np.ones(COPY // 4, np.float32))
-    a, b = (be.asarray(random.standard_normal((SIDE, SIDE)).astype(dtype)) for _ in range(2))
+    source = be.asarray(np.ones(copied // 4, np.float32))
+    a, b = (be.asarray(random.standard_normal((side, side)).astype(dtype)) for _ in range(2))
     target = be.xp.empty_like(source)
     copies: list[list[Call]] = [[_copy(be, source, target)]]
     products: list[list[Call]] = [[lambda: matmul.forward(be, a=a, b=b)]]
@@ -43,7 +49,7 @@ def measure(be: Any, dtype: str, peer: Peer | None, budget: float = 1.0) -> Ceil
         products.append([lambda: left @ right])
     copy = min(t.median for t in timing.interleave(be, copies, budget))
     product = min(t.median for t in timing.interleave(be, products, budget))
-    return Ceilings(2 * COPY / copy, 2 * SIDE**3 / product)
+    return Ceilings(2 * copied / copy, 2 * side**3 / product)
 
 
 def _copy(be: Any, source: Any, target: Any) -> Call:

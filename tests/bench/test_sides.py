@@ -12,7 +12,8 @@ import pytest
 import nnlab.backend
 from nnlab.backend import get_backend
 from nnlab.backend.cpu import CpuBackend
-from nnlab.bench import inputs, measure, training
+from nnlab.bench import ceilings, inputs, measure, training
+from nnlab.bench.ceilings import Ceilings
 from nnlab.bench.conv import Conv2d
 from nnlab.bench.dense import Linear
 from nnlab.bench.measure import rows
@@ -22,6 +23,7 @@ from nnlab.bench.problem import Problem
 from nnlab.bench.recurrent import LSTM
 from nnlab.bench.sensors import Sensors
 from nnlab.bench.step import OptimizerStep
+from nnlab.bench.timing import Timing
 from nnlab.bench.training import TrainingStep
 from tests.bench.test_sensors import Library
 
@@ -287,3 +289,11 @@ def test_readings_are_kept_and_steps_have_their_energy() -> None:
     (other, *_) = rows(CPU, [Linear("test", "fc", 3, 5, 7)], "float32", None, 0.0, sensors=sensors)
     assert "joules_per_call" not in other.readings and other.readings["joules"] > 0
     assert not dataclasses.replace(row, readings={}).throttled
+
+
+def test_ceilings_of_a_gpu_are_of_larger_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ceilings, "COPY", 1 << 12)
+    monkeypatch.setattr(ceilings, "SIDE", 8)
+    for be, copied, side in ((CPU, 1 << 12, 8), (Card(), 1 << 15, 32)):
+        monkeypatch.setattr(ceilings.timing, "interleave", lambda *_: [Timing(1.0, 0.0, 1.0, 3, (1.0,))])
+        assert ceilings.measure(be, "float32", None) == Ceilings(2 * copied, 2 * side**3)

@@ -15,6 +15,7 @@ from nnlab.bench.ceilings import Ceilings
 from nnlab.bench.peer import Peer
 from nnlab.bench.sensors import sensors
 from nnlab.errors import MissingExtraError
+from nnlab.types import as_dtype
 from tools.gpu_bench.plan import plan
 
 
@@ -56,19 +57,20 @@ class Worker:
     def roof(self, dtype: str) -> Ceilings:
         """As ``nnlab bench`` measures them; where nnlab has no such numbers, the product is the peer's alone."""
         try:
+            as_dtype(dtype)  # NumPy knows bfloat16 by name once its library is loaded
             return ceilings.measure(self.be, dtype, self.peer, 0.5)
         except Exception as failure:
             if self.peer is None:
                 raise
             print(f"ceilings of {dtype}: {measure.reason(failure)}", file=sys.stderr)
-            torch = self.peer.torch
-            a, b = (torch.randn(ceilings.SIDE, ceilings.SIDE, dtype=getattr(torch, dtype)) for _ in range(2))
+            torch, (copied, side) = self.peer.torch, ceilings.sizes(self.be)
+            a, b = (torch.randn(side, side, dtype=getattr(torch, dtype)) for _ in range(2))
             if not self.be.host_memory:
                 a, b = (each.to(f"cuda:{self.be.device.index}") for each in (a, b))
             (product,) = timing.interleave(self.be, [[lambda: a @ b]], 0.5)
-            x, y = (torch.ones(ceilings.COPY // 4, device=a.device) for _ in range(2))
+            x, y = (torch.ones(copied // 4, device=a.device) for _ in range(2))
             (copy,) = timing.interleave(self.be, [[lambda: y.copy_(x)]], 0.5)
-            return Ceilings(2 * ceilings.COPY / copy.median, 2 * ceilings.SIDE**3 / product.median)
+            return Ceilings(2 * copied / copy.median, 2 * side**3 / product.median)
 
 
 def main() -> None:
