@@ -21,6 +21,11 @@ def _total(be: Backend, rows: Any) -> Any:
     return rows.sum(axis=2).sum(axis=0, dtype=be.xp.float64)
 
 
+def _products(be: Backend, a: Any, b: Any) -> Any:
+    """Sum of a * b for each channel, as ``_total``, without an array of the products."""
+    return be.xp.einsum("ncp,ncp->nc", a, b).sum(axis=0, dtype=be.xp.float64)
+
+
 def _column(vector: Any, part: slice, dtype: Any) -> Any:
     return vector[part].astype(dtype)[:, None]
 
@@ -41,16 +46,14 @@ def forward(be: Backend, *, x: Any, weight: Any, bias: Any, eps: float) -> tuple
         offset = block - mean[part][:, None]
         # What rounding left in the mean is taken out of the variance and the offsets are corrected by it.
         left = _total(be, offset) / count
-        square = _total(be, offset * offset) / count - left * left
+        square = _products(be, offset, offset) / count - left * left
         var[part] = square
-        factor = 1 / xp.sqrt(square + eps)
-        rstd[part] = factor
-        offset -= left[:, None].astype(rows.dtype)
+        rstd[part] = factor = 1 / xp.sqrt(square + eps)
         mean[part] += left.astype(rows.dtype)
-        offset *= (factor if weight is None else factor * weight[part])[:, None].astype(rows.dtype)
-        if bias is not None:
-            offset += _column(bias, part, rows.dtype)
-        y[:, part] = offset
+        scale = factor if weight is None else factor * weight[part]
+        shift = -left * scale if bias is None else bias[part] - left * scale
+        offset *= scale[:, None].astype(rows.dtype)
+        xp.add(offset, shift[:, None].astype(rows.dtype), out=y[:, part], casting="same_kind")
 
     run(be, work, len(blocks), x.size * 8)
     return y.reshape(x.shape), Saved(mean, rstd, var)
@@ -67,14 +70,15 @@ def backward(be: Backend, *, dy: Any, x: Any, weight: Any, saved: Saved) -> tupl
 
     def work(number: int) -> None:
         part = slice(*blocks[number])
-        grad, rstd = grads[:, part], saved.rstd[part][:, None]
-        xhat = (rows[:, part] - saved.mean[part][:, None]) * rstd
-        sum_dy, sum_dy_xhat = _total(be, grad), _total(be, grad * xhat)
+        grad, rstd = grads[:, part], saved.rstd[part]
+        offset = rows[:, part] - saved.mean[part][:, None]
+        sum_dy, sum_dy_xhat = _total(be, grad), _products(be, grad, offset) * rstd
         dbias[part], dweight[part] = sum_dy, sum_dy_xhat
-        xhat *= (sum_dy_xhat / count)[:, None].astype(rows.dtype)
-        xhat += (sum_dy / count)[:, None].astype(rows.dtype)
-        factor = rstd if weight is None else rstd * _column(weight, part, rows.dtype)
-        dx[:, part] = (grad - xhat) * factor
+        offset *= (rstd * sum_dy_xhat / count)[:, None].astype(rows.dtype)
+        offset += (sum_dy / count)[:, None].astype(rows.dtype)
+        xp.subtract(grad, offset, out=offset)
+        factor = rstd[:, None] if weight is None else rstd[:, None] * _column(weight, part, rows.dtype)
+        xp.multiply(offset, factor, out=dx[:, part], casting="same_kind")
 
     run(be, work, len(blocks), x.size * 8)
     return dx.reshape(x.shape), dweight, dbias
