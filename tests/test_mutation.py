@@ -173,6 +173,27 @@ def test_verdicts_are_kept_and_read_again(tmp_path: Path) -> None:
     assert results.read(kept, kernels) == {mutant: f"verdict {mutant.start}" for mutant in made}
 
 
+def test_a_file_is_recorded_when_all_its_mutants_are_judged(tmp_path: Path) -> None:
+    kernels, record = tmp_path / "kernels", tmp_path / "record.json"
+    kernels.mkdir()
+    for name in ("sums.cu", "other.cu"):
+        (kernels / name).write_text(TEXT)
+    every = [*mutants("sums.cu", TEXT), *mutants("other.cu", TEXT)]
+    first, second, third, *rest = every[: len(every) // 2]
+    verdicts = {first: "survived", second: "does not compile", third: "crash", **dict.fromkeys(rest, "oracle")}
+    results.write_record(kernels, every, verdicts | {every[-1]: "oracle"}, record)
+    found = results.read_record(record)
+    assert list(found) == ["sums.cu"]
+    assert found["sums.cu"]["verdicts"] == {"crash": 1, "does not compile": 1, "oracle": len(rest), "survived": 1}
+    killed, counted = len(rest) + 1, len(rest) + 2
+    by = f"oracle {len(rest)}, crash 1"
+    assert results.table(kernels, record)[2] == f"| sums.cu | {killed} | {counted} | {by} | 1 do not compile |"
+    (kernels / "sums.cu").write_text("")
+    assert "sums.cu (changed since)" in results.table(kernels, record)[2]
+    results.write_record(kernels, every[:1], {}, record)
+    assert results.read_record(record) == found
+
+
 def test_every_explanation_is_of_a_mutant_that_is_made() -> None:
     from nnlab.cuda import sources
 

@@ -11,6 +11,7 @@ import nnlab.ops
 from nnlab.cuda import sources
 from nnlab.cuda.launch import Kernel
 from nnlab.ops import CUDA_KERNELS, _cuda
+from tools.mutation import results
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "kernels.md"
 # A pointer, or a table of pointers (kernels/include/tensors.cuh).
@@ -30,6 +31,13 @@ one computed in: float32 for half types, else the data's. All kernels run on `cu
 an error, except where the body says otherwise. On `cpu` all operations are array code over NumPy.
 """
 
+MUTANTS = """
+## Do the tests notice a mistake?
+
+Each file was changed in small ways (`make mutate`), one at a time, and its tests run: so many mutants were killed.
+Those that survived are explained in tools/mutation/survivors.toml.
+"""
+
 
 def table() -> str:
     """The whole file."""
@@ -44,6 +52,8 @@ def table() -> str:
     plain = ", ".join(name for name in names if not name.startswith("_"))
     parts.append("## Operations without kernels\n")
     parts.append(f"On `cuda` array code over CuPy, on `emulated` over NumPy: {plain}.")
+    parts.append(MUTANTS)
+    parts += results.table(sources.folder())
     return "\n".join(parts) + "\n"
 
 

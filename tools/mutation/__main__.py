@@ -18,6 +18,7 @@ from pathlib import Path
 from tools.mutation import results as kept
 from tools.mutation import survivors
 from tools.mutation.operators import Mutant, mutants
+from tools.mutation.results import NOT_COMPILED, SAME_CODE, SURVIVED
 
 WANTED = 0.95
 SEED = 1
@@ -55,9 +56,11 @@ def main() -> int:
             results.append(result)
             if arguments.results:
                 kept.keep(arguments.results, root, *result)
-            if result[1] == runner.SURVIVED or arguments.verbose:
+            if result[1] == SURVIVED or arguments.verbose:
                 print(f"[{len(results)}/{total}] {result[1]}: {_described(result[0])}", flush=True)
         print(f"{len(chosen)} mutants in {time.monotonic() - start:.0f} s")
+        if arguments.results:
+            kept.write_record(root, every, kept.read(arguments.results, root))
         return report(results, whole)
 
 
@@ -67,7 +70,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, help="so many mutants, drawn at random")
     parser.add_argument("--seed", type=int, default=SEED, help="of the drawing")
     parser.add_argument(
-        "--results", type=Path, help="keep verdicts in this file; what it holds already is not run again"
+        "--results",
+        type=Path,
+        help="keep verdicts in this file, run no mutant that it has, and note in record.json which files are done",
     )
     parser.add_argument("--operators", nargs="*", help="only these kinds of change")
     parser.add_argument("--workers", type=int, default=2, help="processes at a time")
@@ -93,8 +98,6 @@ def _described(mutant: Mutant) -> str:
 
 def report(results: list[tuple[Mutant, str]], whole: bool) -> int:
     """Print rates and survivors; 0 if all is well."""
-    from tools.mutation.runner import NOT_COMPILED, SAME_CODE, SURVIVED
-
     explained = survivors.read()
     counts: dict[str, Counter[str]] = {}
     for mutant, verdict in results:

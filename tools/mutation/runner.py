@@ -29,11 +29,11 @@ from nnlab.ops import CUDA_KERNELS, _cuda
 from tests import emulator
 from tests.cuda import case, far
 from tools.mutation.operators import Mutant
+from tools.mutation.results import NOT_COMPILED, SAME_CODE, SURVIVED
 
 KERNELS = sources.folder()
 SECONDS = 3  # of processor time that a case may take beyond a multiple of the usual
 _usual: dict[tuple[str, str], float] = {}  # the time of a case, without optimisation
-NOT_COMPILED, SAME_CODE, SURVIVED = "does not compile", "same machine code", "survived"
 # The builds that are tried, the quickest to fail first. The tests run every dtype with both widths of indices, so they
 # may notice a mutant that these do not.
 BUILDS = [("float32", 64), ("float16", 32), ("float64", 64), ("float32", 32), ("bfloat16", 32)]
