@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 import nnlab
+from nnlab import nn
 from nnlab.backend import threads
 from nnlab.errors import ArgumentError
+from nnlab.models import create
+from nnlab.optim import SGD, Adam
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +66,25 @@ def test_blas_threads_are_held_and_given_back() -> None:
 def test_the_blas_is_named() -> None:
     name, version, *_ = threads.blas_name().split()
     assert name.isalpha() and version[0].isdigit()
+
+
+def _trained(network: str, optimizer: type, count: int) -> dict[str, np.ndarray]:
+    """Weights after three steps, computed by so many threads."""
+    nnlab.set_num_threads(count)
+    nnlab.manual_seed(0)
+    model = create(network, num_classes=10, in_channels=1, image_size=28)
+    update = optimizer(model.parameters(), lr=1e-3)
+    x, target = nnlab.randn(32, 1, 28, 28), nnlab.randint(0, 10, (32,))
+    for _ in range(3):
+        update.zero_grad()
+        nn.functional.cross_entropy(model(x), target).backward()
+        update.step()
+    return {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(("network", "optimizer"), [("lenet5", SGD), ("vgg_small", Adam)])
+def test_training_gives_the_same_bits_with_any_number_of_threads(network: str, optimizer: type) -> None:
+    want = _trained(network, optimizer, 1)
+    for count in (2, 5):
+        for name, value in _trained(network, optimizer, count).items():
+            np.testing.assert_array_equal(value, want[name], f"{name} with {count} threads")
