@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from nnlab.backend import Backend
 from nnlab.geometry import PoolGeometry, Shape
+from nnlab.ops._numpy.parallel import plane_blocks, run
 from nnlab.ops._numpy.precision import wide
 from nnlab.ops._numpy.windows import taps
 
@@ -39,31 +41,57 @@ def _divisor(be: Backend, g: PoolGeometry, count_include_pad: bool, divisor_over
 def forward(
     be: Backend, *, x: Any, geometry: PoolGeometry, count_include_pad: bool, divisor_override: int | None
 ) -> Any:
-    total = wide(be, x)
-    for i, out in enumerate(geometry.out_size):
-        axis = i + 2
-        shape = (*total.shape[:axis], out, *total.shape[axis + 1 :])
-        result = be.xp.zeros(shape, total.dtype)
-        for _, ((lo, hi),), (source,) in _line(geometry, i):
-            result[_along(axis, x.ndim, slice(lo, hi))] += total[_along(axis, x.ndim, source)]
-        total = result
-    total /= _divisor(be, geometry, count_include_pad, divisor_override, total.dtype)
-    return total.astype(x.dtype, copy=False)
+    planes = wide(be, x).reshape(-1, *geometry.in_size)
+    y = be.xp.empty((len(planes), *geometry.out_size), x.dtype)
+    divisor = _divisor(be, geometry, count_include_pad, divisor_override, planes.dtype)
+    blocks = plane_blocks(be, len(planes), prod(geometry.in_size) * planes.dtype.itemsize)
+
+    def work(number: int) -> None:
+        part = slice(*blocks[number])
+        total = planes[part]
+        for i, out in enumerate(geometry.out_size):
+            total = _sums(be, geometry, i, total, (*total.shape[: i + 1], out, *total.shape[i + 2 :]))
+        total /= divisor
+        y[part] = total
+
+    run(be, work, len(blocks), x.size * 4)
+    return y.reshape(geometry.y_shape)
+
+
+def _sums(be: Backend, geometry: PoolGeometry, i: int, source: Any, shape: Shape) -> Any:
+    """The sums over the taps of spatial dimension i of planes (P, ...)."""
+    result = be.xp.empty(shape, source.dtype)
+    for number, (_, ((lo, hi),), (read,)) in enumerate(_line(geometry, i)):
+        part = source[_along(i + 1, source.ndim, read)]
+        if number == 0 and part.shape == shape:
+            result[...] = part
+            continue
+        if number == 0:
+            result[...] = 0
+        result[_along(i + 1, source.ndim, slice(lo, hi))] += part
+    return result
 
 
 def backward(
     be: Backend, *, dy: Any, geometry: PoolGeometry, count_include_pad: bool, divisor_override: int | None
 ) -> Any:
-    grad = wide(be, dy)
-    grad = grad / _divisor(be, geometry, count_include_pad, divisor_override, grad.dtype)
-    for i, size in reversed(list(enumerate(geometry.in_size))):
-        axis = i + 2
-        shape = (*grad.shape[:axis], size, *grad.shape[axis + 1 :])
-        result = be.xp.zeros(shape, grad.dtype)
-        for _, ((lo, hi),), (target,) in _line(geometry, i):
-            result[_along(axis, dy.ndim, target)] += grad[_along(axis, dy.ndim, slice(lo, hi))]
-        grad = result
-    return grad.astype(dy.dtype, copy=False)
+    planes = wide(be, dy).reshape(-1, *geometry.out_size)
+    dx = be.xp.empty((len(planes), *geometry.in_size), dy.dtype)
+    divisor = _divisor(be, geometry, count_include_pad, divisor_override, planes.dtype)
+    blocks = plane_blocks(be, len(planes), prod(geometry.in_size) * planes.dtype.itemsize)
+
+    def work(number: int) -> None:
+        part = slice(*blocks[number])
+        grad = planes[part] / divisor
+        for i, size in reversed(list(enumerate(geometry.in_size))):
+            result = be.xp.zeros((*grad.shape[: i + 1], size, *grad.shape[i + 2 :]), grad.dtype)
+            for _, ((lo, hi),), (target,) in _line(geometry, i):
+                result[_along(i + 1, grad.ndim, target)] += grad[_along(i + 1, grad.ndim, slice(lo, hi))]
+            grad = result
+        dx[part] = grad
+
+    run(be, work, len(blocks), dx.size * 4)
+    return dx.reshape(geometry.x_shape)
 
 
 def adaptive_ranges(size: int, out: int) -> list[tuple[int, int]]:
