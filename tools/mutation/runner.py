@@ -36,7 +36,7 @@ SECONDS = 3  # of processor time that a case may take beyond a multiple of the u
 _usual: dict[tuple[str, str], float] = {}  # the time of a case, without optimisation
 # The builds that are tried, the quickest to fail first. The tests run every dtype with both widths of indices, so they
 # may notice a mutant that these do not.
-BUILDS = [("float32", 64), ("float16", 32), ("float64", 64), ("float32", 32), ("bfloat16", 32)]
+BUILDS = [("float32", 64), (far.DTYPE, 64), ("float64", 32), ("float32", 32), ("bfloat16", 32)]
 
 
 @dataclass(frozen=True)
