@@ -49,6 +49,8 @@ def cross_entropy(x, target, weight, ignore_index: int, smoothing: float) -> tup
         total += weight[t]
         for c in range(classes):
             share = smoothing / classes + (1 - smoothing) * (c == t)
+            if share == 0:  # such a class may have probability 0
+                continue
             w = weight[c] if smoothing else weight[t]
             losses[r] -= share * w * q[c]
     return losses, total

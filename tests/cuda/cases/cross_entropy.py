@@ -78,6 +78,24 @@ def _losses_and_gradients(case: Case, shape: tuple[int, ...], weighted: bool, sm
         case.compare(dx, shape[1], _grad, *known, smoothing, g, scale=1)
 
 
+def impossible_classes(case: Case) -> None:
+    """Scores of -inf: in classes that are not the target, and in all but one of a row that is ignored."""
+    wide = accumulator(case.dtype)
+    x, numbers = case.normal(4, 5, 1), np.array([[0], [IGNORED], [4], [1]])
+    x[:, 3] = x[1, [0, 2, 4]] = -np.inf
+    there = case.put(x)
+    target = kernels.prepare(
+        case.be, target=case.put(numbers), shape=x.shape, weight=None, ignore_index=IGNORED, dtype=case.dtype,
+        layer="cross_entropy",
+    )  # fmt: skip
+    loss, q = kernels.cross_entropy(case.be, x=there, target=target, smoothing=0.0)
+    weight, g = np.ones(5, wide), np.asarray(1.5, wide)
+    case.compare((loss, q), 5, _loss, x, numbers, weight, 0.0, scale=1)
+    case.compare(kernels.nll(case.be, x=there, target=target), 1, _nll, x, numbers, weight, scale=1)
+    dx = kernels.backward(case.be, g=case.put(g), q=q, target=target, smoothing=0.0)
+    case.compare(dx, 5, _grad, x, numbers, weight, 0.0, g, scale=1)
+
+
 def sums(case: Case) -> None:
     total = case.put(np.asarray(1, accumulator(case.dtype)))
     for size in (2, 33, 4096, 4097, 9000):
