@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
 from math import prod
@@ -84,6 +85,28 @@ def one_blas_thread() -> Iterator[None]:
                 set_threads(_blas_before)
 
 
+def _share(task: Callable[[int], None], count: int) -> None:
+    """The calling thread and helpers of the pool take the tasks one by one: waking a thread for each costs more."""
+    left = deque(range(count))
+
+    def take() -> None:
+        while left:
+            try:
+                index = left.popleft()
+            except IndexError:  # another thread was faster
+                return
+            task(index)
+
+    helpers = [_pool().submit(take) for _ in range(min(thread_count(), count) - 1)]
+    try:
+        take()
+    finally:
+        left.clear()
+        wait(helpers)
+    for helper in helpers:
+        helper.result()
+
+
 def run(be: Backend, task: Callable[[int], None], count: int, work: int) -> None:
     """Call ``task(0) .. task(count - 1)``, on the CPU from several threads when that pays.
 
@@ -105,8 +128,7 @@ def run(be: Backend, task: Callable[[int], None], count: int, work: int) -> None
             for index in range(count):
                 quietly(index)
         else:
-            for _ in _pool().map(quietly, range(count)):
-                pass
+            _share(quietly, count)
 
 
 def cut(count: int, most: int) -> list[tuple[int, int]]:
