@@ -1,6 +1,6 @@
 """Convolution as array code: ``plan`` chooses a way, ``winograd``, ``stride`` and ``unfold`` are the ways.
 
-Winograd's transforms and a folded stride multiply neighbours by zero, which spreads what is not finite. So a result
+Winograd's transforms and spaced rows multiply neighbours by zero, which spreads what is not finite. So a result
 that is not finite is computed again from unfolded windows, and infinities and NaN reach exactly the outputs that they
 reach in the definition. docs/convolution.md.
 """
@@ -80,31 +80,21 @@ def bias_grad(be: Backend, *, dy: Any) -> Any:
 
 
 def _forward(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry, plan: Plan) -> Any:
-    if plan.fold:
-        x, w, g = stride.fold_input(be, x, g), stride.fold_weight(w, g), stride.folded_geometry(g)
-    if not plan.points:
-        return unfold.forward(be, x, w, b, g)
+    if plan.way == "stride":
+        return stride.forward(be, x, w, b, g)
     start = tuple(-p for p in g.pad_low)
     return winograd.correlate(be, x=x, w=w, b=b, out=g.out_size, start=start, n=plan.points)
 
 
 def _input_grad(be: Backend, dy: Any, w: Any, g: ConvGeometry, plan: Plan) -> Any:
-    if plan.fold:
-        folded = stride.folded_geometry(g)
-        dx = _input_grad(be, dy, stride.fold_weight(w, g), folded, Plan(points=plan.points))
-        return stride.unfold_input(be, dx, g)
-    if not plan.points:
-        return unfold.input_grad(be, dy, w, g)
+    if plan.way == "stride":
+        return stride.input_grad(be, dy, w, g)
     start = tuple(p - (k - 1) for p, k in zip(g.pad_low, g.kernel, strict=True))
     return winograd.correlate(be, x=dy, w=w, b=None, out=g.in_size, start=start, n=plan.points, transposed=True)
 
 
 def _weight_grad(be: Backend, x: Any, dy: Any, g: ConvGeometry, plan: Plan) -> Any:
-    if plan.fold:
-        folded = stride.folded_geometry(g)
-        dw = _weight_grad(be, stride.fold_input(be, x, g), dy, folded, Plan(points=plan.points))
-        return stride.unfold_weight(dw, g)
-    if not plan.points:
-        return unfold.weight_grad(be, x, dy, g)
+    if plan.way == "stride":
+        return stride.weight_grad(be, x, dy, g)
     start = tuple(-p for p in g.pad_low)
     return winograd.weight_grad(be, x=x, dy=dy, kernel=g.kernel, start=start, n=plan.points)

@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 
 from nnlab.geometry import ConvGeometry
+from nnlab.ops._numpy.conv.stride import plane_size
 
 FLOPS_UNFOLDED = 180.0  # of one core in a nanosecond, in the large products of unfolded windows
 FLOPS_TILES = 150.0  # and in Winograd's many smaller ones
@@ -21,7 +22,7 @@ TRANSFORM = 0.5  # to make or use one coefficient of a tile
 PLANE = 1.8  # to read or write one number of an input or output on the way
 WEIGHTS = 0.7  # to make one coefficient of the kernels
 
-WASTE = 1.35  # folding a stride pads the kernel, at most to so many times its taps
+SPACE = 1.15  # places of a plane's row to outputs of it, at most, for a stride
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Plan:
     """How to compute the passes of one convolution.
 
     Attributes:
-        fold: the stride is folded into channels first (see ``stride``).
-        points: of Winograd's transforms along each dimension; 0: windows are unfolded.
+        way: "unfold", "stride" or "winograd", the module of that name.
+        points: of Winograd's transforms along each dimension.
     """
 
-    fold: bool = False
+    way: str = "unfold"
     points: int = 0
 
 
@@ -45,27 +46,24 @@ def choose(g: ConvGeometry, dtype: np.dtype, precision: str) -> Plan:
     """The plan for NumPy arrays of ``dtype`` (half precision: float32), ``precision`` "high" or "highest"."""
     if len(g.kernel) != 2 or g.groups != 1 or max(g.dilation) > 1 or 0 in g.x_shape + g.y_shape:
         return UNFOLDED
-    fold = _folds(g)
-    if max(g.stride) > 1 and not fold:
-        return UNFOLDED
-    channels = g.x_shape[1] * prod(g.stride)
-    kernel = tuple(-(-k // s) for k, s in zip(g.kernel, g.stride, strict=True))
+    if max(g.stride) > 1:
+        return Plan("stride") if _sorts(g) else UNFOLDED
     points = 6 if precision == "high" else 4
-    if dtype != np.float32 or min(kernel) < 3 or max(kernel) > (5 if points == 6 else 3):
-        return Plan(fold)
-    return Plan(fold, points if _tiles_win(g, channels, kernel, points) else 0)
+    if dtype != np.float32 or min(g.kernel) < 3 or max(g.kernel) >= points or not _tiles_win(g, points):
+        return UNFOLDED
+    return Plan("winograd", points)
 
 
-def _folds(g: ConvGeometry) -> bool:
-    """A stride over few channels: unfolding would read every so manieth number, and products would have few rows."""
-    padded = prod(-(-k // s) * s for k, s in zip(g.kernel, g.stride, strict=True))
-    return min(g.stride) > 1 and g.x_shape[1] <= 4 and padded <= WASTE * prod(g.kernel)
+def _sorts(g: ConvGeometry) -> bool:
+    """Whether most places of the input are read and planes' rows are little longer than outputs."""
+    places = plane_size(g)[-1]
+    return min(g.stride) > 1 and all(k > s for k, s in zip(g.kernel, g.stride)) and places <= SPACE * g.out_size[-1]
 
 
-def _tiles_win(g: ConvGeometry, channels: int, kernel: tuple[int, ...], points: int) -> bool:
-    outputs, taps = g.w_shape[0], prod(kernel)
+def _tiles_win(g: ConvGeometry, points: int) -> bool:
+    outputs, channels, taps = *g.w_shape[:2], prod(g.kernel)
     positions = g.y_shape[0] * prod(g.out_size)
-    tiles = g.y_shape[0] * prod(-(-o // (points + 1 - k)) for o, k in zip(g.out_size, kernel, strict=True))
+    tiles = g.y_shape[0] * prod(-(-o // (points + 1 - k)) for o, k in zip(g.out_size, g.kernel, strict=True))
     coefficients = points * points
     unfolded = positions * channels * taps * (2 * outputs / FLOPS_UNFOLDED + UNFOLD)
     product = 2 * tiles * coefficients * channels * outputs / FLOPS_TILES

@@ -1,86 +1,165 @@
-"""A convolution with a stride as one without: space to depth.
+"""A convolution with a stride over planes without one: space to depth.
 
-Taps t = q * s + r of stride s: the input positions of one remainder r become a channel, so that C channels are
-C * s * s and a kernel of k taps is one of ceil(k / s), filled up with zeros. AlexNet's first layer, 11 x 11 with stride
-4 on 3 channels, is a 3 x 3 convolution of 48.
+Tap t = q * s + r of stride s reads place p + q of the input's remainder r, so the input is sorted by remainders once,
+each a plane of its own with the padding in it: (N, C, *s, *plane). In such planes the windows of several rows of
+outputs under one tap are one run of memory, a few places longer than the outputs: the products compute the places where
+rows of outputs end as well, and they are dropped (or, in dy, zero).
+
+AlexNet's first layer, 11 x 11 with stride 4 on 3 channels, so reads its input once and then copies whole runs.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from nnlab.backend import Backend
-from nnlab.geometry import ConvGeometry
-from nnlab.ops._numpy.conv.unfold import unfold
-from nnlab.ops._numpy.parallel import run, scratch
+from nnlab.geometry import ConvGeometry, Shape
+from nnlab.ops._numpy.parallel import cut, run, scratch
 from nnlab.ops._numpy.windows import taps
 
+BLOCK_BYTES = 5 << 19  # of unfolded windows
+LANES = 8  # partial sums of a weight gradient
 
-def folded_geometry(g: ConvGeometry) -> ConvGeometry:
-    """The geometry of the convolution without stride; its input holds the padding."""
-    kernel = tuple(-(-k // s) for k, s in zip(g.kernel, g.stride, strict=True))
-    size = tuple(o + k - 1 for o, k in zip(g.out_size, kernel, strict=True))
-    channels, ones, zeros = g.x_shape[1] * prod(g.stride), (1,) * len(kernel), (0,) * len(kernel)
-    return replace(
-        g,
-        x_shape=(g.x_shape[0], channels, *size),
-        w_shape=(g.w_shape[0], channels, *kernel),
-        stride=ones,
-        pad_low=zeros,
-    )
+Block = tuple[int, int, int]
 
 
-def fold_input(be: Backend, x: Any, g: ConvGeometry) -> Any:
-    """x (N, C, *in) -> (N, C * s * s, *in / s); valid until the thread folds again."""
-    f = folded_geometry(g)
-    result = scratch(be, "conv_folded", (g.x_shape[0], g.x_shape[1], *g.stride, *f.in_size), x.dtype)
-    start, ones = tuple(-p for p in g.pad_low), (1,) * len(g.stride)
+def plane_size(g: ConvGeometry) -> Shape:
+    """Places of one remainder that windows read."""
+    return tuple(o + (k - 1) // s for o, k, s in zip(g.out_size, g.kernel, g.stride, strict=True))
+
+
+def _sort(be: Backend, x: Any, g: ConvGeometry) -> Any:
+    """x (N, C, H, W) by remainders: (N, C, *s, *plane), zero where x is padded; valid until the thread calls again."""
+    size, (s, t), (top, left) = plane_size(g), g.stride, g.pad_low
+    images, channels, height, width = g.x_shape
+    result = scratch(be, "conv_planes", (images, channels, s, t, *size), x.dtype)
+    high, wide = size[0] * s, size[1] * t
+    down, across = min(height, high - top), min(width, wide - left)
 
     def work(image: int) -> None:
-        part = slice(image, image + 1)
-        unfold(np, result[part], x[part], f.in_size, start, g.stride, ones)
+        padded = scratch(be, "conv_padded", (channels, high, wide), x.dtype)
+        padded[:, :top] = padded[:, top + down :] = 0
+        padded[:, :, :left] = padded[:, :, left + across :] = 0
+        padded[:, top : top + down, left : left + across] = x[image, :, :down, :across]
+        result[image] = padded.reshape(channels, size[0], s, size[1], t).transpose(0, 2, 4, 1, 3)
 
-    run(be, work, g.x_shape[0], 8 * result.size)
-    return result.reshape(f.x_shape)
+    run(be, work, images, 8 * result.size)
+    return result
 
 
-def unfold_input(be: Backend, folded: Any, g: ConvGeometry) -> Any:
-    """What ``fold_input`` made, back in its places: (N, C, *in); places that no window reads are zero."""
-    f = folded_geometry(g)
-    x = np.empty(g.x_shape, folded.dtype)
-    source = folded.reshape(*g.x_shape[:2], *g.stride, *f.in_size)
-    start, ones = tuple(-p for p in g.pad_low), (1,) * len(g.stride)
-    covered = all((n + p) <= m * s for n, p, m, s in zip(g.in_size, g.pad_low, f.in_size, g.stride, strict=True))
+def _blocks(g: ConvGeometry, itemsize: int) -> list[Block]:
+    """(image, first row, end) of outputs, each of some rows of one image."""
+    row = prod(g.w_shape[1:]) * plane_size(g)[1] * itemsize
+    return [(n, *rows) for n in range(g.x_shape[0]) for rows in cut(g.out_size[0], BLOCK_BYTES // row)]
+
+
+def _windows(be: Backend, planes: Any, g: ConvGeometry, block: Block) -> Any:
+    """(C * taps, run): the windows of a block's rows, one after another at the distance of the planes' rows."""
+    n, first, end = block
+    wide, (kernel_h, kernel_w), (s, t) = planes.shape[-1], g.kernel, g.stride
+    length = (end - first - 1) * wide + g.out_size[1]
+    cols = scratch(be, "conv_cols", (planes.shape[1], kernel_h, kernel_w, length), planes.dtype)
+    c, r_h, r_w, q_h, q_w = planes.strides[1:]
+    for (i, many_h, rest_h), (j, many_w, rest_w) in product(_parts(kernel_h, s), _parts(kernel_w, t)):
+        target = cols[:, i * s : i * s + many_h * rest_h, j * t : j * t + many_w * rest_w]
+        shape = (len(cols), many_h, rest_h, many_w, rest_w, length)
+        source = as_strided(planes[n, :, 0, 0, first + i :, j:], shape, (c, q_h, r_h, q_w, r_w, q_w), writeable=False)
+        np.copyto(_split(target, shape), source)
+    return cols.reshape(-1, length)
+
+
+def _parts(kernel: int, stride: int) -> list[tuple[int, int, int]]:
+    """Taps q * stride + r as (first q, number of them, number of remainders): the whole ones, then the rest."""
+    whole, rest = divmod(kernel, stride)
+    return [part for part in ((0, whole, stride), (whole, 1, rest)) if part[1] and part[2]]
+
+
+def _split(target: Any, shape: Shape) -> Any:
+    """A view of target (C, q * r, q * r, run) as ``shape`` (C, q, r, q, r, run)."""
+    c, h, w, one = target.strides
+    return as_strided(target, shape, (c, h * shape[2], h, w * shape[4], w, one))
+
+
+def _spaced(be: Backend, dy: Any, g: ConvGeometry, block: Block) -> Any:
+    """(O, run): a block's rows of dy with zeros between them, at the distance of the planes' rows."""
+    n, first, end = block
+    wide = plane_size(g)[1]
+    rows = scratch(be, "conv_grads", (dy.shape[1], end - first, wide), dy.dtype)
+    rows[..., : g.out_size[1]] = dy[n, :, first:end]
+    rows[..., g.out_size[1] :] = 0
+    return rows.reshape(len(rows), -1)[:, : (end - first - 1) * wide + g.out_size[1]]
+
+
+def forward(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
+    planes, blocks, wide = _sort(be, x, g), _blocks(g, x.itemsize), plane_size(g)[1]
+    weight = w.reshape(len(w), -1)
+    y = np.empty(g.y_shape, x.dtype)
+
+    def work(index: int) -> None:
+        n, first, end = blocks[index]
+        cols = _windows(be, planes, g, blocks[index])
+        rows = scratch(be, "conv_rows", (len(w), end - first, wide), x.dtype)
+        np.matmul(weight, cols, out=rows.reshape(len(w), -1)[:, : cols.shape[1]])
+        target, source = y[n, :, first:end], rows[..., : g.out_size[1]]
+        if b is None:
+            target[...] = source
+        else:
+            np.add(source, b[:, None, None], out=target)
+
+    run(be, work, len(blocks), y.size * weight.shape[1])
+    return y
+
+
+def input_grad(be: Backend, dy: Any, w: Any, g: ConvGeometry) -> Any:
+    size, ones = plane_size(g), (1,) * len(g.kernel)
+    weight = np.ascontiguousarray(w.reshape(len(w), -1).T)
+    blocks = _blocks(g, dy.itemsize)
+    start = tuple(-p for p in g.pad_low)
+    dx = np.empty(g.x_shape, dy.dtype)
 
     def work(image: int) -> None:
-        if not covered:
-            x[image] = 0
-        for tap, where, target in taps(g.stride, f.in_size, g.in_size, start, g.stride, ones):
+        planes = scratch(be, "conv_padded", (g.x_shape[1], *g.stride, *size), dy.dtype)
+        planes[...] = 0
+        flat = planes.reshape(*planes.shape[:3], -1)
+        for block in blocks:
+            if block[0] != image:
+                continue
+            grads = _spaced(be, dy, g, block)
+            cols = scratch(be, "conv_cols", (len(weight), grads.shape[1]), dy.dtype)
+            np.matmul(weight, grads, out=cols)
+            windows = cols.reshape(*g.w_shape[1:], -1)
+            for i, j in product(*map(range, g.kernel)):
+                (q_h, r_h), (q_w, r_w) = divmod(i, g.stride[0]), divmod(j, g.stride[1])
+                first = (block[1] + q_h) * size[1] + q_w
+                flat[:, r_h, r_w, first : first + grads.shape[1]] += windows[:, i, j]
+        dx[image] = 0  # places that no window reads
+        for tap, where, places in taps(g.stride, size, g.in_size, start, g.stride, ones):
             ranges = tuple(slice(lo, hi) for lo, hi in where)
-            to: Any = (image, slice(None), *target)
-            x[to] = source[(image, slice(None), *tap, *ranges)]
+            to: Any = (image, slice(None), *places)
+            dx[to] = planes[(slice(None), *tap, *ranges)]
 
-    run(be, work, g.x_shape[0], 8 * folded.size)
-    return x
-
-
-def fold_weight(w: Any, g: ConvGeometry) -> Any:
-    """w (O, C, *kernel) -> (O, C * s * s, *ceil(kernel / s))."""
-    f = folded_geometry(g)
-    (high, wide), (s, t) = f.kernel, g.stride
-    padded = np.zeros((*w.shape[:2], high * s, wide * t), w.dtype)
-    padded[..., : g.kernel[0], : g.kernel[1]] = w
-    split = padded.reshape(*w.shape[:2], high, s, wide, t).transpose(0, 1, 3, 5, 2, 4)
-    return split.reshape(f.w_shape)
+    run(be, work, g.x_shape[0], dy.size * len(weight))
+    return dx
 
 
-def unfold_weight(folded: Any, g: ConvGeometry) -> Any:
-    """The taps of ``fold_weight`` back in their places: (O, C, *kernel)."""
-    (high, wide), (s, t) = folded_geometry(g).kernel, g.stride
-    split = folded.reshape(*g.w_shape[:2], s, t, high, wide).transpose(0, 1, 4, 2, 5, 3)
-    whole = split.reshape(*g.w_shape[:2], high * s, wide * t)
-    return np.ascontiguousarray(whole[..., : g.kernel[0], : g.kernel[1]])
+def weight_grad(be: Backend, x: Any, dy: Any, g: ConvGeometry) -> Any:
+    planes, blocks = _sort(be, x, g), _blocks(g, x.itemsize)
+    lanes = cut(len(blocks), -(-len(blocks) // LANES))
+    sums = np.zeros((len(lanes), prod(g.w_shape[1:]), g.w_shape[0]), x.dtype)
+
+    def work(lane: int) -> None:
+        for index in range(*lanes[lane]):
+            share = scratch(be, "conv_partial", sums.shape[1:], x.dtype)
+            np.matmul(_windows(be, planes, g, blocks[index]), _spaced(be, dy, g, blocks[index]).T, out=share)
+            sums[lane] += share
+
+    run(be, work, len(lanes), dy.size * sums.shape[1])
+    total = sums[0]
+    for each in sums[1:]:
+        total += each
+    return np.ascontiguousarray(total.T).reshape(g.w_shape)
