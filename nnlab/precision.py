@@ -5,7 +5,7 @@
 
 "high" allows Winograd's F(4x4, 3x3) and its like, whose rounding error is a few times that of a plain float32 sum (at
 most 12 times, as tests hold; a hundredth of TF32's). "highest" allows what is as exact as a plain sum.
-docs/convolution.md.
+docs/math/conv.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Winograd's transforms and spaced rows multiply neighbours by zero, which spreads what is not finite. So a result
 that is not finite is computed again from unfolded windows, and infinities and NaN reach exactly the outputs that they
-reach in the definition. docs/convolution.md.
+reach in the definition. docs/math/conv.md.
 """
 
 from __future__ import annotations

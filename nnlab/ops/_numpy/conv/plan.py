@@ -1,7 +1,7 @@
 """Which way a convolution is computed: a function of its geometry, the dtype and the precision that is asked for.
 
-Costs are nanoseconds of one core, measured on AVX-512 cores (docs/convolution.md); they decide only where two ways are
-nearly equal. What is not two-dimensional, grouped, dilated or float32 is unfolded.
+Costs are nanoseconds of one core as measured on one with AVX-512; another core's ratios differ, but they decide only
+where two ways are nearly equal, and the choice must not depend on the machine. docs/math/conv.md has the table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ TRANSFORM = 0.5  # to make or use one coefficient of a tile
 PLANE = 1.8  # to read or write one number of an input or output on the way
 WEIGHTS = 0.7  # to make one coefficient of the kernels
 
-SPACE = 1.15  # places of a plane's row to outputs of it, at most, for a stride
+ROWS = 32  # channels by which few of them cost more than their share in transforms
+
+SORTED_CHANNELS = 4  # of the input, at most, to sort its planes by remainders of the stride
+SORTED_BYTES = 1 << 20  # of an image's unfolded windows, at least: below, many small copies cost more
+SPACE = 1.15  # places of a plane's row to outputs of it, at most
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,16 @@ def choose(g: ConvGeometry, dtype: np.dtype, precision: str) -> Plan:
 
 
 def _sorts(g: ConvGeometry) -> bool:
-    """Whether most places of the input are read and planes' rows are little longer than outputs."""
+    """Large images of few channels, most places of which are read, by rows little longer than those of outputs."""
     places = plane_size(g)[-1]
-    return min(g.stride) > 1 and all(k > s for k, s in zip(g.kernel, g.stride)) and places <= SPACE * g.out_size[-1]
+    windows = prod(g.w_shape[1:]) * prod(g.out_size) * 4
+    return (
+        g.x_shape[1] <= SORTED_CHANNELS
+        and windows >= SORTED_BYTES
+        and min(g.stride) > 1
+        and all(k > s for k, s in zip(g.kernel, g.stride, strict=True))
+        and places <= SPACE * g.out_size[-1]
+    )
 
 
 def _tiles_win(g: ConvGeometry, points: int) -> bool:
@@ -67,5 +78,5 @@ def _tiles_win(g: ConvGeometry, points: int) -> bool:
     coefficients = points * points
     unfolded = positions * channels * taps * (2 * outputs / FLOPS_UNFOLDED + UNFOLD)
     product = 2 * tiles * coefficients * channels * outputs / FLOPS_TILES
-    transforms = (TRANSFORM * tiles * coefficients + PLANE * positions) * (channels + outputs)
+    transforms = (TRANSFORM * tiles * coefficients + PLANE * positions) * (channels + outputs + ROWS)
     return product + transforms + WEIGHTS * coefficients * channels * outputs < unfolded
