@@ -23,6 +23,7 @@ PLANE = 1.8  # to read or write one number of an input or output on the way
 WEIGHTS = 0.7  # to make one coefficient of the kernels
 
 ROWS = 32  # channels by which few of them cost more than their share in transforms
+KERNEL_BYTES = 80 << 20  # of the kernels' coefficients, at most: their memory is kept
 
 SORTED_CHANNELS = 4  # of the input, at most, to sort its planes by remainders of the stride
 SORTED_BYTES = 1 << 20  # of an image's unfolded windows, at least: below, many small copies cost more
@@ -76,6 +77,8 @@ def _tiles_win(g: ConvGeometry, points: int) -> bool:
     positions = g.y_shape[0] * prod(g.out_size)
     tiles = g.y_shape[0] * prod(-(-o // (points + 1 - k)) for o, k in zip(g.out_size, g.kernel, strict=True))
     coefficients = points * points
+    if coefficients * channels * outputs * 4 > KERNEL_BYTES:
+        return False
     unfolded = positions * channels * taps * (2 * outputs / FLOPS_UNFOLDED + UNFOLD)
     product = 2 * tiles * coefficients * channels * outputs / FLOPS_TILES
     transforms = (TRANSFORM * tiles * coefficients + PLANE * positions) * (channels + outputs + ROWS)

@@ -1,7 +1,7 @@
 """A convolution with a stride over planes without one: space to depth.
 
-Tap t = q * s + r of stride s reads place p + q of the input's remainder r, so the input is sorted by remainders once,
-each a plane of its own with the padding in it: (N, C, *s, *plane). In such planes the windows of several rows of
+Tap t = q * s + r of stride s reads place p + q of the input's remainder r, so a block's input is sorted by remainders
+once, each a plane of its own with the padding in it: (C, *s, *plane). In such planes the windows of several rows of
 outputs under one tap are one run of memory, a few places longer than the outputs: the products compute the places where
 rows of outputs end as well, and they are dropped (or, in dy, zero).
 
@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 from nnlab.backend import Backend
 from nnlab.geometry import ConvGeometry, Shape
 from nnlab.ops._numpy.parallel import cut, run, scratch
-from nnlab.ops._numpy.windows import taps
+from nnlab.ops._numpy.windows import clip, taps
 
 BLOCK_BYTES = 5 << 19  # of unfolded windows
 LANES = 8  # partial sums of a weight gradient
@@ -33,23 +33,21 @@ def plane_size(g: ConvGeometry) -> Shape:
     return tuple(o + (k - 1) // s for o, k, s in zip(g.out_size, g.kernel, g.stride, strict=True))
 
 
-def _sort(be: Backend, x: Any, g: ConvGeometry) -> Any:
-    """x (N, C, H, W) by remainders: (N, C, *s, *plane), zero where x is padded; valid until the thread calls again."""
-    size, (s, t), (top, left) = plane_size(g), g.stride, g.pad_low
-    images, channels, height, width = g.x_shape
-    result = scratch(be, "conv_planes", (images, channels, s, t, *size), x.dtype)
-    high, wide = size[0] * s, size[1] * t
-    down, across = min(height, high - top), min(width, wide - left)
-
-    def work(image: int) -> None:
-        padded = scratch(be, "conv_padded", (channels, high, wide), x.dtype)
-        padded[:, :top] = padded[:, top + down :] = 0
-        padded[:, :, :left] = padded[:, :, left + across :] = 0
-        padded[:, top : top + down, left : left + across] = x[image, :, :down, :across]
-        result[image] = padded.reshape(channels, size[0], s, size[1], t).transpose(0, 2, 4, 1, 3)
-
-    run(be, work, images, 8 * result.size)
-    return result
+def _sort(be: Backend, x: Any, g: ConvGeometry, block: Block) -> Any:
+    """What a block reads of x (N, C, H, W), by remainders: (C, *s, rows, places), zero where x is padded."""
+    n, first, end = block
+    (s, t), channels, (height, width) = g.stride, g.x_shape[1], g.in_size
+    rows, wide = end - first + (g.kernel[0] - 1) // s, plane_size(g)[1]
+    top, left = first * s - g.pad_low[0], -g.pad_low[1]
+    low, high = clip(top, rows * s, height)
+    lo, hi = clip(left, wide * t, width)
+    padded = scratch(be, "conv_padded", (channels, rows * s, wide * t), x.dtype)
+    padded[:, :low] = padded[:, high:] = 0
+    padded[:, :, :lo] = padded[:, :, hi:] = 0
+    padded[:, low:high, lo:hi] = x[n, :, top + low : top + high, left + lo : left + hi]
+    planes = scratch(be, "conv_planes", (channels, s, t, rows, wide), x.dtype)
+    planes[...] = padded.reshape(channels, rows, s, wide, t).transpose(0, 2, 4, 1, 3)
+    return planes
 
 
 def _blocks(g: ConvGeometry, itemsize: int) -> list[Block]:
@@ -58,17 +56,17 @@ def _blocks(g: ConvGeometry, itemsize: int) -> list[Block]:
     return [(n, *rows) for n in range(g.x_shape[0]) for rows in cut(g.out_size[0], BLOCK_BYTES // row)]
 
 
-def _windows(be: Backend, planes: Any, g: ConvGeometry, block: Block) -> Any:
+def _windows(be: Backend, x: Any, g: ConvGeometry, block: Block) -> Any:
     """(C * taps, run): the windows of a block's rows, one after another at the distance of the planes' rows."""
-    n, first, end = block
+    planes = _sort(be, x, g, block)
     wide, (kernel_h, kernel_w), (s, t) = planes.shape[-1], g.kernel, g.stride
-    length = (end - first - 1) * wide + g.out_size[1]
-    cols = scratch(be, "conv_cols", (planes.shape[1], kernel_h, kernel_w, length), planes.dtype)
-    c, r_h, r_w, q_h, q_w = planes.strides[1:]
+    length = (block[2] - block[1] - 1) * wide + g.out_size[1]
+    cols = scratch(be, "conv_cols", (len(planes), kernel_h, kernel_w, length), planes.dtype)
+    c, r_h, r_w, q_h, q_w = planes.strides
     for (i, many_h, rest_h), (j, many_w, rest_w) in product(_parts(kernel_h, s), _parts(kernel_w, t)):
         target = cols[:, i * s : i * s + many_h * rest_h, j * t : j * t + many_w * rest_w]
         shape = (len(cols), many_h, rest_h, many_w, rest_w, length)
-        source = as_strided(planes[n, :, 0, 0, first + i :, j:], shape, (c, q_h, r_h, q_w, r_w, q_w), writeable=False)
+        source = as_strided(planes[:, 0, 0, i:, j:], shape, (c, q_h, r_h, q_w, r_w, q_w), writeable=False)
         np.copyto(_split(target, shape), source)
     return cols.reshape(-1, length)
 
@@ -96,13 +94,13 @@ def _spaced(be: Backend, dy: Any, g: ConvGeometry, block: Block) -> Any:
 
 
 def forward(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
-    planes, blocks, wide = _sort(be, x, g), _blocks(g, x.itemsize), plane_size(g)[1]
+    blocks, wide = _blocks(g, x.itemsize), plane_size(g)[1]
     weight = w.reshape(len(w), -1)
     y = np.empty(g.y_shape, x.dtype)
 
     def work(index: int) -> None:
         n, first, end = blocks[index]
-        cols = _windows(be, planes, g, blocks[index])
+        cols = _windows(be, x, g, blocks[index])
         rows = scratch(be, "conv_rows", (len(w), end - first, wide), x.dtype)
         np.matmul(weight, cols, out=rows.reshape(len(w), -1)[:, : cols.shape[1]])
         target, source = y[n, :, first:end], rows[..., : g.out_size[1]]
@@ -148,14 +146,14 @@ def input_grad(be: Backend, dy: Any, w: Any, g: ConvGeometry) -> Any:
 
 
 def weight_grad(be: Backend, x: Any, dy: Any, g: ConvGeometry) -> Any:
-    planes, blocks = _sort(be, x, g), _blocks(g, x.itemsize)
+    blocks = _blocks(g, x.itemsize)
     lanes = cut(len(blocks), -(-len(blocks) // LANES))
     sums = np.zeros((len(lanes), prod(g.w_shape[1:]), g.w_shape[0]), x.dtype)
 
     def work(lane: int) -> None:
         for index in range(*lanes[lane]):
             share = scratch(be, "conv_partial", sums.shape[1:], x.dtype)
-            np.matmul(_windows(be, planes, g, blocks[index]), _spaced(be, dy, g, blocks[index]).T, out=share)
+            np.matmul(_windows(be, x, g, blocks[index]), _spaced(be, dy, g, blocks[index]).T, out=share)
             sums[lane] += share
 
     run(be, work, len(lanes), dy.size * sums.shape[1])

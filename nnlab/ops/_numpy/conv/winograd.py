@@ -30,6 +30,7 @@ from nnlab.backend import Backend
 from nnlab.geometry import Shape
 from nnlab.ops._numpy.conv.transforms import banded, weight_factor
 from nnlab.ops._numpy.parallel import cut, run, scratch
+from nnlab.ops._numpy.windows import clip
 
 BUDGET = 24 << 20  # bytes of a block's coefficients when all threads work on one block
 BUDGET_ALONE = 4 << 20  # when each thread has a block of its own
@@ -92,12 +93,6 @@ def _in_turn(be: Backend, task: Callable[[int], None], count: int, work: int) ->
         task(index)
 
 
-def _clip(first: int, length: int, size: int) -> Range:
-    """The part [lo, hi) of positions first .. first + length - 1 that lies in 0 .. size - 1, counted from ``first``."""
-    low = min(max(-first, 0), length)
-    return low, max(low, min(length, size - first))
-
-
 def _spread(be: Backend, each: Run, name: str, which: str, block: Block, planes: Any, start: Shape) -> Any:
     """Coefficients (n * n, tiles, channels) of a block; planes (N, C, H, W), tile 0 begins at ``start``.
 
@@ -110,14 +105,14 @@ def _spread(be: Backend, each: Run, name: str, which: str, block: Block, planes:
     result = scratch(be, name, (n, n * tall, columns, count, pitch), np.float32)
     matrix_h = banded(n, block.kernel[0], which, tall)
     first_h = start[0] + block.rows[0] * step_h
-    top, bottom = _clip(first_h, matrix_h.shape[1], height)
+    top, bottom = clip(first_h, matrix_h.shape[1], height)
     pieces = _pieces(block, channels)
 
     def work(index: int) -> None:
         image, (left_tile, right_tile), (c, d) = pieces[index]
         matrix_w = banded(n, block.kernel[1], which, right_tile - left_tile)
         first_w = start[1] + (block.columns[0] + left_tile) * step_w
-        left, right = _clip(first_w, matrix_w.shape[1], width)
+        left, right = clip(first_w, matrix_w.shape[1], width)
         target = result[:, :, left_tile:right_tile, image, c:d].swapaxes(1, 2)
         if left == right or top == bottom:
             target[...] = 0
