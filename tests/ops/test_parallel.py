@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,20 @@ def test_every_task_runs_and_errors_come_out(monkeypatch):
     done[:] = 0
     parallel.run(CPU, lambda i: done.__setitem__(i, done[i] + 1), 20, 1 << 30)
     assert (done == 1).all()
+
+
+def test_tasks_may_have_tasks(monkeypatch):
+    """A pool whose threads all wait for one another would never end."""
+    done = np.zeros((6, 5), int)
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(parallel, "thread_count", lambda: 2)
+        monkeypatch.setattr(parallel, "_pool", lambda: pool)
+
+        def work(i):
+            parallel.run(CPU, lambda j: done.__setitem__((i, j), 1), 5, 1 << 30)
+
+        parallel.run(CPU, work, 6, 1 << 30)
+    assert done.all()
 
 
 def test_warnings_stay_off_in_threads(monkeypatch):

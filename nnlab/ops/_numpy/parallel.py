@@ -102,9 +102,10 @@ def _share(task: Callable[[int], None], count: int) -> None:
         take()
     finally:
         left.clear()
-        wait(helpers)
+        wait([helper for helper in helpers if not helper.cancel()])  # one that has not begun is not needed
     for helper in helpers:
-        helper.result()
+        if not helper.cancelled():
+            helper.result()
 
 
 def run(be: Backend, task: Callable[[int], None], count: int, work: int) -> None:
