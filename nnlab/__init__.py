@@ -74,6 +74,7 @@ from nnlab.autograd.shape import (
 from nnlab.autograd.unary import abs, cos, exp, isfinite, isinf, isnan, log, log1p, sigmoid, sign, sin, sqrt, tanh
 from nnlab.backend import Device as device
 from nnlab.backend.threads import get_num_threads, set_num_threads
+from nnlab.precision import get_float32_conv_precision, set_float32_conv_precision
 from nnlab.random import Generator, default_generator, manual_seed
 from nnlab.types import bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 
@@ -119,6 +120,7 @@ __all__ = [
     "full",
     "full_like",
     "gather",
+    "get_float32_conv_precision",
     "get_num_threads",
     "grad",
     "index_select",
@@ -156,6 +158,7 @@ __all__ = [
     "randperm",
     "reshape",
     "roll",
+    "set_float32_conv_precision",
     "set_grad_enabled",
     "set_num_threads",
     "sigmoid",

@@ -22,6 +22,7 @@ ROOMS = [
     ["cache"],
     ["types"],
     ["geometry"],
+    ["precision"],
     ["backend"],
     ["random"],
     ["cuda"],

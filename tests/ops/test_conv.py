@@ -11,7 +11,7 @@ import nnlab
 from nnlab.autograd.conv import conv
 from nnlab.geometry import conv_geometry
 from nnlab.ops import conv as ops
-from nnlab.ops._numpy import conv as body
+from nnlab.ops._numpy.conv import unfold as body
 from nnlab.testing import gradcheck, gradgradcheck
 from tests.ops.common import CPU, close, pytorch, rng, scattered
 from tests.oracles import conv as oracle

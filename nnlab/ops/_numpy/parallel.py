@@ -33,10 +33,11 @@ class _Job:
         self._errors: list[tuple[int, BaseException]] = []
 
     def help(self) -> None:
-        """Take tasks until none is left."""
+        """Take tasks until none is left. After an error those that follow it are dropped."""
         for index in self._indices:
             try:
-                self._task(index)
+                if not any(failed < index for failed, _ in self._errors):
+                    self._task(index)
             except BaseException as error:
                 self._errors.append((index, error))
             with self._lock:

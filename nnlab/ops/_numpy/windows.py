@@ -23,3 +23,9 @@ def taps(kernel: Shape, out: Shape, size: Shape, start: Shape, stride: Shape, di
             slices.append(slice(first, first + (hi - lo - 1) * st + 1, st) if hi > lo else slice(0, 0))
         result.append((tap, tuple(where), tuple(slices)))
     return tuple(result)
+
+
+def clip(first: int, length: int, size: int) -> tuple[int, int]:
+    """The part [lo, hi) of positions first .. first + length - 1 that lies in 0 .. size - 1, counted from ``first``."""
+    low = min(max(-first, 0), length)
+    return low, max(low, min(length, size - first))

@@ -17,7 +17,6 @@ from typing import Any
 from nnlab.backend import Backend
 from nnlab.geometry import ConvGeometry, Shape
 from nnlab.ops._numpy.parallel import cut, run, scratch
-from nnlab.ops._numpy.precision import wide
 from nnlab.ops._numpy.windows import taps
 
 CPU_BLOCK_BYTES = 4 << 20
@@ -52,7 +51,7 @@ def _rows_merge(x: Any, out: Shape, stride: Shape) -> bool:
     )
 
 
-def _unfold(xp: Any, cols: Any, x: Any, out: Shape, start: Shape, stride: Shape, dilation: Shape) -> None:
+def unfold(xp: Any, cols: Any, x: Any, out: Shape, start: Shape, stride: Shape, dilation: Shape) -> None:
     """cols (B, C, *kernel, *out) = the input under each tap, zero outside; x (B, C, *in)."""
     dims, step, width = len(out), stride[-1], x.shape[-1]
     kernel = cols.shape[2 : 2 + dims]
@@ -90,7 +89,7 @@ def _unfold(xp: Any, cols: Any, x: Any, out: Shape, start: Shape, stride: Shape,
 
 
 def _fold(x: Any, cols: Any, out: Shape, start: Shape, stride: Shape, dilation: Shape) -> None:
-    """x (B, C, *in) += what ``_unfold`` read, the taps in row-major order."""
+    """x (B, C, *in) += what ``unfold`` read, the taps in row-major order."""
     dims = len(out)
     for tap, where, target in taps(cols.shape[2 : 2 + dims], out, x.shape[2:], start, stride, dilation):
         ranges = tuple(slice(lo, hi) for lo, hi in where)
@@ -125,7 +124,7 @@ def _correlate(
         else:
             part = (s - r, *out[1:])
             cols = scratch(be, "conv_cols", (m - n, channels, *kernel, *part), x.dtype)
-            _unfold(xp, cols, x[n:m], part, (start[0] + r * stride[0], *start[1:]), stride, dilation)
+            unfold(xp, cols, x[n:m], part, (start[0] + r * stride[0], *start[1:]), stride, dilation)
             windows = cols.reshape(m - n, groups, depth, -1)
         target = flat[n:m, :, :, r * rest : s * rest]
         xp.matmul(weight, windows, out=target)
@@ -136,24 +135,15 @@ def _correlate(
     return y
 
 
-def forward(be: Backend, *, x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
-    g = geometry
+def forward(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     start = tuple(-p for p in g.pad_low)
-    wide_x, wide_w, wide_b = wide(be, x), wide(be, w), None if b is None else wide(be, b)
-    y = _correlate(be, wide_x, wide_w, wide_b, g.out_size, start, g.stride, g.dilation, g.groups)
-    return y.astype(x.dtype, copy=False)
+    return _correlate(be, x, w, b, g.out_size, start, g.stride, g.dilation, g.groups)
 
 
-def input_grad(be: Backend, *, dy: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:
-    g = geometry
-    wide_dy, wide_w = wide(be, dy), wide(be, w)
+def input_grad(be: Backend, dy: Any, w: Any, g: ConvGeometry) -> Any:
     if max(g.stride) == 1 and w.shape[0] <= 2 * g.x_shape[1]:
-        dx = _input_grad_flipped(be, wide_dy, wide_w, g)
-    else:
-        dx = _input_grad_folded(be, wide_dy, wide_w, g)
-    if b is not None:
-        dx += wide(be, b).reshape(-1, *[1] * (dx.ndim - 2))
-    return dx.astype(dy.dtype, copy=False)
+        return _input_grad_flipped(be, dy, w, g)
+    return _input_grad_folded(be, dy, w, g)
 
 
 def _input_grad_flipped(be: Backend, dy: Any, w: Any, g: ConvGeometry) -> Any:
@@ -196,25 +186,23 @@ def _input_grad_folded(be: Backend, dy: Any, w: Any, g: ConvGeometry) -> Any:
     return dx
 
 
-def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
-    g = geometry
+def weight_grad(be: Backend, x: Any, dy: Any, g: ConvGeometry) -> Any:
     xp = be.xp
-    wide_x, wide_dy = wide(be, x), wide(be, dy)
     images, channels = g.x_shape[:2]
     outputs, depth = g.w_shape[0], prod(g.w_shape[1:])
     if x.size == 0 or dy.size == 0:
         return xp.zeros(g.w_shape, x.dtype)
-    rest, itemsize = prod(g.out_size[1:]), wide_x.dtype.itemsize
+    rest, itemsize = prod(g.out_size[1:]), x.dtype.itemsize
     start = tuple(-p for p in g.pad_low)
     pointwise = _is_pointwise(g.kernel, start, g.stride, g.out_size, g.in_size)
     # Small planes are joined, so that one product sums over all images of a block; it costs a copy of dy.
     joined = not pointwise and prod(g.out_size) <= JOINED_POSITIONS and depth >= outputs // g.groups
-    source = wide_x.reshape(images, g.groups, depth, -1) if pointwise else wide_x
-    right_rows = wide_dy.reshape(images, g.groups, outputs // g.groups, -1)
+    source = x.reshape(images, g.groups, depth, -1) if pointwise else x
+    right_rows = dy.reshape(images, g.groups, outputs // g.groups, -1)
     row_bytes = channels * prod(g.kernel) * rest * itemsize
     blocks = _blocks(be, images, g.out_size[0], row_bytes, least=2 * outputs * depth * itemsize)
     lanes = cut(len(blocks), -(-len(blocks) // LANES))
-    sums = xp.zeros((len(lanes), g.groups, depth, outputs // g.groups), wide_x.dtype)
+    sums = xp.zeros((len(lanes), g.groups, depth, outputs // g.groups), x.dtype)
 
     def factors(n: int, m: int, r: int, s: int) -> tuple[Any, Any]:
         """Windows (B, G, depth, P) and gradients (B, G, P, O/G) of a block, B = 1 if joined."""
@@ -225,19 +213,19 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
                 return source[n:m, :, :, r * rest : s * rest], right
         shifted = (start[0] + r * g.stride[0], *start[1:])
         if not joined:
-            cols = scratch(be, "conv_cols", (m - n, channels, *g.kernel, *part), wide_x.dtype)
-            _unfold(xp, cols, wide_x[n:m], part, shifted, g.stride, g.dilation)
+            cols = scratch(be, "conv_cols", (m - n, channels, *g.kernel, *part), x.dtype)
+            unfold(xp, cols, x[n:m], part, shifted, g.stride, g.dilation)
             return cols.reshape(m - n, g.groups, depth, -1), right
-        cols = scratch(be, "conv_cols", (channels, *g.kernel, m - n, *part), wide_x.dtype)
-        _unfold(xp, _batch_first(cols, len(part)), wide_x[n:m], part, shifted, g.stride, g.dilation)
-        grads = scratch(be, "conv_grads", (outputs, m - n, *part), wide_dy.dtype)
-        grads[...] = wide_dy[n:m, :, r:s].swapaxes(0, 1)
+        cols = scratch(be, "conv_cols", (channels, *g.kernel, m - n, *part), x.dtype)
+        unfold(xp, _batch_first(cols, len(part)), x[n:m], part, shifted, g.stride, g.dilation)
+        grads = scratch(be, "conv_grads", (outputs, m - n, *part), dy.dtype)
+        grads[...] = dy[n:m, :, r:s].swapaxes(0, 1)
         return cols.reshape(1, g.groups, depth, -1), grads.reshape(1, g.groups, outputs // g.groups, -1).swapaxes(2, 3)
 
     def work(lane: int) -> None:
         for index in range(*lanes[lane]):
             left, right = factors(*blocks[index])
-            partial = scratch(be, "conv_partial", (len(left), *sums.shape[1:]), wide_x.dtype)
+            partial = scratch(be, "conv_partial", (len(left), *sums.shape[1:]), x.dtype)
             xp.matmul(left, right, out=partial)
             for share in partial:
                 sums[lane] += share
@@ -247,15 +235,9 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
         half = len(sums) // 2
         sums[:half] += sums[len(sums) - half :]
         sums = sums[: len(sums) - half]
-    return xp.ascontiguousarray(sums[0].swapaxes(1, 2)).reshape(g.w_shape).astype(x.dtype, copy=False)
+    return xp.ascontiguousarray(sums[0].swapaxes(1, 2)).reshape(g.w_shape)
 
 
 def _batch_first(cols: Any, dims: int) -> Any:
     """(C, *kernel, B, *out) seen as (B, C, *kernel, *out)."""
     return cols.transpose(1 + dims, *range(1 + dims), *range(2 + dims, cols.ndim))
-
-
-def bias_grad(be: Backend, *, dy: Any) -> Any:
-    rows = wide(be, dy).reshape(*dy.shape[:2], prod(dy.shape[2:]))
-    # Pairwise along positions, then the few images in double precision.
-    return rows.sum(axis=2).sum(axis=0, dtype=be.xp.float64).astype(dy.dtype)

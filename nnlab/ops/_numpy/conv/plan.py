@@ -1,0 +1,85 @@
+"""Which way a convolution is computed: a function of its geometry, the dtype and the precision that is asked for.
+
+Costs are nanoseconds of one core as measured on one with AVX-512; another core's ratios differ, but they decide only
+where two ways are nearly equal, and the choice must not depend on the machine. docs/math/conv.md has the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+
+from nnlab.geometry import ConvGeometry
+from nnlab.ops._numpy.conv.stride import plane_size
+
+FLOPS_UNFOLDED = 180.0  # of one core in a nanosecond, in the large products of unfolded windows
+FLOPS_TILES = 150.0  # and in Winograd's many smaller ones
+UNFOLD = 0.4  # nanoseconds to copy one number of an unfolded window
+TRANSFORM = 0.5  # to make or use one coefficient of a tile
+PLANE = 1.8  # to read or write one number of an input or output on the way
+WEIGHTS = 0.7  # to make one coefficient of the kernels
+
+ROWS = 32  # channels by which few of them cost more than their share in transforms
+KERNEL_BYTES = 80 << 20  # of the kernels' coefficients, at most: their memory is kept
+
+SORTED_CHANNELS = 4  # of the input, at most, to sort its planes by remainders of the stride
+SORTED_BYTES = 1 << 20  # of an image's unfolded windows, at least: below, many small copies cost more
+SPACE = 1.15  # places of a plane's row to outputs of it, at most
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to compute the passes of one convolution.
+
+    Attributes:
+        way: "unfold", "stride" or "winograd", the module of that name.
+        points: of Winograd's transforms along each dimension.
+    """
+
+    way: str = "unfold"
+    points: int = 0
+
+
+UNFOLDED = Plan()
+
+
+@lru_cache(maxsize=1024)
+def choose(g: ConvGeometry, dtype: np.dtype, precision: str) -> Plan:
+    """The plan for NumPy arrays of ``dtype`` (half precision: float32), ``precision`` "high" or "highest"."""
+    if len(g.kernel) != 2 or g.groups != 1 or max(g.dilation) > 1 or 0 in g.x_shape + g.y_shape:
+        return UNFOLDED
+    if max(g.stride) > 1:
+        return Plan("stride") if _sorts(g) else UNFOLDED
+    points = 6 if precision == "high" else 4
+    if dtype != np.float32 or min(g.kernel) < 3 or max(g.kernel) >= points or not _tiles_win(g, points):
+        return UNFOLDED
+    return Plan("winograd", points)
+
+
+def _sorts(g: ConvGeometry) -> bool:
+    """Large images of few channels, most places of which are read, by rows little longer than those of outputs."""
+    places = plane_size(g)[-1]
+    windows = prod(g.w_shape[1:]) * prod(g.out_size) * 4
+    return (
+        g.x_shape[1] <= SORTED_CHANNELS
+        and windows >= SORTED_BYTES
+        and min(g.stride) > 1
+        and all(k > s for k, s in zip(g.kernel, g.stride, strict=True))
+        and places <= SPACE * g.out_size[-1]
+    )
+
+
+def _tiles_win(g: ConvGeometry, points: int) -> bool:
+    outputs, channels, taps = *g.w_shape[:2], prod(g.kernel)
+    positions = g.y_shape[0] * prod(g.out_size)
+    tiles = g.y_shape[0] * prod(-(-o // (points + 1 - k)) for o, k in zip(g.out_size, g.kernel, strict=True))
+    coefficients = points * points
+    if coefficients * channels * outputs * 4 > KERNEL_BYTES:
+        return False
+    unfolded = positions * channels * taps * (2 * outputs / FLOPS_UNFOLDED + UNFOLD)
+    product = 2 * tiles * coefficients * channels * outputs / FLOPS_TILES
+    transforms = (TRANSFORM * tiles * coefficients + PLANE * positions) * (channels + outputs + ROWS)
+    return product + transforms + WEIGHTS * coefficients * channels * outputs < unfolded

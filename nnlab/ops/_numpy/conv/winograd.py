@@ -1,0 +1,241 @@
+"""Winograd's convolution, stride 1, 2 dimensions: n * n products a tile instead of the taps times the outputs of it.
+
+A tile of m x m outputs reads n x n numbers, n = m + r - 1. With ``_spread`` a plane becomes its tiles' n * n
+coefficients and ``_collect`` makes planes of coefficients again; in between, each coefficient has a product of its own
+over channels (or, for the weight gradient, over tiles). Both changes are products with the banded matrices of
+``transforms``: one over the width, which also turns the channels into the last axis, one over the height. So no plane
+is padded or copied.
+
+Coefficients are stored as (b, a, tile row, tile column, image, channel), b along the width. Work is done in blocks of
+tiles whose coefficients fit a budget. Where the kernels' coefficients are few each thread takes blocks of its own; else
+all threads work on one block, in three passes.
+
+A number that is not finite spreads over its neighbourhood; the caller looks at the result.
+
+Source: Lavin and Gray, arXiv:1509.09308. docs/math/conv.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from nnlab.backend import Backend
+from nnlab.geometry import Shape
+from nnlab.ops._numpy.conv.transforms import banded, weight_factor
+from nnlab.ops._numpy.parallel import cut, run, scratch
+from nnlab.ops._numpy.windows import clip
+
+BUDGET = 24 << 20  # bytes of a block's coefficients when all threads work on one block
+BUDGET_ALONE = 4 << 20  # when each thread has a block of its own
+ALONE = 4 << 20  # bytes of weights up to which that is done: each block reads all of them
+SLAB = 7  # tile rows of a round, at most
+STRIP = 7  # tile columns of a task, at most
+CHANNELS = 256  # channels of a task, at most
+PARTS = 12  # tasks of the products in between
+
+Range = tuple[int, int]
+Run = Callable[[Backend, Callable[[int], None], int, int], None]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The tiles of some images, rows and columns of tiles, and how they are made."""
+
+    n: int
+    kernel: Shape
+    images: Range
+    rows: Range
+    columns: Range
+
+    @property
+    def step(self) -> Shape:
+        return tuple(self.n + 1 - taps for taps in self.kernel)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns, images."""
+        return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0], self.images[1] - self.images[0]
+
+
+@lru_cache(maxsize=256)
+def cut_blocks(n: int, kernel: Shape, out: Shape, images: int, channels: int, budget: int) -> tuple[Block, ...]:
+    """Blocks of at most ``budget`` bytes of coefficients if possible; ``channels``: input and output ones together."""
+    down, across = (-(-size // (n + 1 - taps)) for size, taps in zip(out, kernel, strict=True))
+    slabs = cut(down, SLAB)
+    column = n * n * channels * 4 * max(high - low for low, high in slabs)
+    strips = cut(across, max(STRIP, budget // column))
+    widest = max(high - low for low, high in strips)
+    together = cut(images, budget // (column * widest))
+    return tuple(Block(n, kernel, *parts) for parts in product(together, slabs, strips))
+
+
+def _pitch(channels: int) -> int:
+    """Distance of rows of that many channels: a power of two would let rows fall onto the same lines of the cache."""
+    return -(-channels // 16) * 16 + 16
+
+
+def _pieces(block: Block, channels: int) -> list[tuple[int, Range, Range]]:
+    """The tasks of a pass over planes: (image, tile columns, channels), the first two counted from the block's."""
+    _, columns, images = block.shape
+    return list(product(range(images), cut(columns, STRIP), cut(channels, CHANNELS)))
+
+
+def _in_turn(be: Backend, task: Callable[[int], None], count: int, work: int) -> None:
+    """``parallel.run`` on the calling thread alone."""
+    for index in range(count):
+        task(index)
+
+
+def _spread(be: Backend, each: Run, name: str, which: str, block: Block, planes: Any, start: Shape) -> Any:
+    """Coefficients (n * n, tiles, channels) of a block; planes (N, C, H, W), tile 0 begins at ``start``.
+
+    ``which``: "b" for overlapping tiles of n x n numbers of an input, "a" for tiles of a result's gradient.
+    """
+    n, (step_h, step_w) = block.n, block.step
+    channels, height, width = planes.shape[1:]
+    tall, columns, count = block.shape
+    pitch = _pitch(channels)
+    result = scratch(be, name, (n, n * tall, columns, count, pitch), np.float32)
+    matrix_h = banded(n, block.kernel[0], which, tall)
+    first_h = start[0] + block.rows[0] * step_h
+    top, bottom = clip(first_h, matrix_h.shape[1], height)
+    pieces = _pieces(block, channels)
+
+    def work(index: int) -> None:
+        image, (left_tile, right_tile), (c, d) = pieces[index]
+        matrix_w = banded(n, block.kernel[1], which, right_tile - left_tile)
+        first_w = start[1] + (block.columns[0] + left_tile) * step_w
+        left, right = clip(first_w, matrix_w.shape[1], width)
+        target = result[:, :, left_tile:right_tile, image, c:d].swapaxes(1, 2)
+        if left == right or top == bottom:
+            target[...] = 0
+            return
+        part = planes[block.images[0] + image, c:d, first_h + top : first_h + bottom, first_w + left : first_w + right]
+        across = scratch(be, "conv_across", (len(matrix_w), bottom - top, _pitch(d - c)), np.float32)[..., : d - c]
+        np.matmul(matrix_w[:, left:right], part.transpose(1, 2, 0), out=across.swapaxes(0, 1))
+        np.matmul(matrix_h[:, top:bottom], across.reshape(n, -1, *across.shape[1:]), out=target)
+
+    each(be, work, len(pieces), result.size * matrix_h.shape[1])
+    return result.reshape(n * n, -1, pitch)[..., :channels]
+
+
+def _collect(be: Backend, each: Run, block: Block, coefficients: Any, y: Any, b: Any) -> None:
+    """Write a block of y (N, O, *out) from coefficients (n * n, tiles, O)."""
+    n, (step_h, step_w) = block.n, block.step
+    outputs, height, width = y.shape[1:]
+    tall, columns, count = block.shape
+    source = coefficients.reshape(n, n * tall, columns, count, outputs)
+    first_h = block.rows[0] * step_h
+    deep = min(tall * step_h, height - first_h)
+    matrix_h = banded(n, block.kernel[0], "a", tall)[:, :deep].T
+    pieces = _pieces(block, outputs)
+
+    def work(index: int) -> None:
+        image, (left_tile, right_tile), (c, d) = pieces[index]
+        first_w = (block.columns[0] + left_tile) * step_w
+        across = min((right_tile - left_tile) * step_w, width - first_w)
+        matrix_w = banded(n, block.kernel[1], "a", right_tile - left_tile)[:, :across]
+        down = scratch(be, "conv_across", (len(matrix_w), deep, _pitch(d - c)), np.float32)[..., : d - c]
+        part = source[:, :, left_tile:right_tile, image, c:d].swapaxes(1, 2)
+        np.matmul(matrix_h, part, out=down.reshape(n, -1, deep, d - c))
+        target = y[block.images[0] + image, c:d, first_h : first_h + deep, first_w : first_w + across]
+        np.matmul(down.transpose(1, 2, 0), matrix_w, out=target.swapaxes(0, 1))
+        if b is not None:
+            target += b[c:d, None, None]
+
+    each(be, work, len(pieces), source.size * matrix_h.shape[0])
+
+
+def _weights(be: Backend, n: int, w: Any, flipped: bool) -> Any:
+    """Coefficients (n * n, O, C) of the kernels w (O, C, *kernel)."""
+    outputs, inputs = w.shape[:2]
+    matrix = weight_factor(n, w.shape[2:], flipped)
+    rows = w.reshape(outputs * inputs, -1)
+    result = scratch(be, "conv_weights", (len(matrix), _pitch(len(rows))), np.float32)[:, : len(rows)]
+    parts = cut(len(rows), -(-len(rows) // PARTS))
+
+    def work(index: int) -> None:
+        part = slice(*parts[index])
+        np.matmul(matrix, rows[part].T, out=result[:, part])
+
+    run(be, work, len(parts), result.size * matrix.shape[1])
+    return result.reshape(len(matrix), outputs, inputs)
+
+
+def correlate(
+    be: Backend, *, x: Any, w: Any, b: Any, out: Shape, start: Shape, n: int, transposed: bool = False
+) -> Any:
+    """y (N, O, *out) whose output 0 reads x (N, C, *in) from position ``start`` on.
+
+    Args:
+        w: (O, C, *kernel); with ``transposed`` (C, O, *kernel), read from its far end: the input gradient's form.
+    """
+    weights = _weights(be, n, w, transposed)
+    inputs, outputs = x.shape[1], w.shape[1 if transposed else 0]
+    if not transposed:
+        weights = weights.swapaxes(1, 2)
+    y = np.empty((x.shape[0], outputs, *out), np.float32)
+    x = np.ascontiguousarray(x)
+    alone = weights.size * 4 <= ALONE
+    blocks = cut_blocks(n, w.shape[2:], out, x.shape[0], inputs + outputs, BUDGET_ALONE if alone else BUDGET)
+    parts = cut(n * n, -(-n * n // PARTS))
+
+    def work(block: Block, each: Run) -> None:
+        left = _spread(be, each, "conv_spread", "b", block, x, start)
+        products = scratch(be, "conv_products", (n * n, left.shape[1], _pitch(outputs)), np.float32)[..., :outputs]
+
+        def multiply(index: int) -> None:
+            part = slice(*parts[index])
+            np.matmul(left[part], weights[part], out=products[part])
+
+        each(be, multiply, len(parts), products.size * inputs)
+        _collect(be, each, block, products, y, b)
+
+    if alone:
+        run(be, lambda index: work(blocks[index], _in_turn), len(blocks), y.size * inputs)
+    else:
+        for block in blocks:
+            work(block, run)
+    return y
+
+
+def weight_grad(be: Backend, *, x: Any, dy: Any, kernel: Shape, start: Shape, n: int) -> Any:
+    """dw (O, C, *kernel) of y = correlate(x, w) from dy (N, O, *out)."""
+    inputs, outputs = x.shape[1], dy.shape[1]
+    blocks = cut_blocks(n, kernel, dy.shape[2:], x.shape[0], inputs + outputs, BUDGET)
+    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
+    parts = cut(n * n, -(-n * n // PARTS))
+    sums = scratch(be, "conv_weights", (n * n, _pitch(outputs * inputs)), np.float32)[:, : outputs * inputs]
+    shaped = sums.reshape(n * n, outputs, inputs)
+    for number, block in enumerate(blocks):
+        left = _spread(be, run, "conv_products", "a", block, dy, (0, 0))
+        right = _spread(be, run, "conv_spread", "b", block, x, start)
+
+        def work(index: int, left: Any = left, right: Any = right, first: bool = number == 0) -> None:
+            for k in range(*parts[index]):
+                if first:
+                    np.matmul(left[k].T, right[k], out=shaped[k])
+                else:
+                    share = scratch(be, "conv_partial", (outputs, inputs), np.float32)
+                    np.matmul(left[k].T, right[k], out=share)
+                    shaped[k] += share
+
+        run(be, work, len(parts), left.size * inputs)
+    matrix = weight_factor(n, kernel, False)
+    dw = np.empty((outputs, inputs, *kernel), np.float32)
+    rows_out = dw.reshape(-1, prod(kernel))
+    ranges = cut(len(rows_out), -(-len(rows_out) // PARTS))
+
+    def finish(index: int) -> None:
+        part = slice(*ranges[index])
+        np.matmul(sums[:, part].T, matrix, out=rows_out[part])
+
+    run(be, finish, len(ranges), sums.size * prod(kernel))
+    return dw
