@@ -19,7 +19,7 @@ FLOPS_UNFOLDED = 180.0  # of one core in a nanosecond, in the large products of 
 FLOPS_TILES = 150.0  # and in Winograd's many smaller ones
 UNFOLD = 0.4  # nanoseconds to copy one number of an unfolded window
 TRANSFORM = 0.5  # to make or use one coefficient of a tile
-PLANE = 1.8  # to read or write one number of an input or output on the way
+PLANE = 1.3  # to read or write one number of an input or output on the way
 WEIGHTS = 0.7  # to make one coefficient of the kernels
 
 ROWS = 32  # channels by which few of them cost more than their share in transforms

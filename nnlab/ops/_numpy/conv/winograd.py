@@ -33,11 +33,12 @@ from nnlab.ops._numpy.parallel import cut, run, scratch
 from nnlab.ops._numpy.windows import clip
 
 BUDGET = 24 << 20  # bytes of a block's coefficients when all threads work on one block
-BUDGET_ALONE = 4 << 20  # when each thread has a block of its own
+BUDGET_ALONE = 2 << 20  # when each thread has a block of its own
 ALONE = 4 << 20  # bytes of weights up to which that is done: each block reads all of them
 SLAB = 7  # tile rows of a round, at most
 STRIP = 7  # tile columns of a task, at most
 CHANNELS = 256  # channels of a task, at most
+TASK = 1 << 17  # numbers of a task's planes, unless one image has more
 PARTS = 12  # tasks of the products in between
 
 Range = tuple[int, int]
@@ -81,10 +82,14 @@ def _pitch(channels: int) -> int:
     return -(-channels // 16) * 16 + 16
 
 
-def _pieces(block: Block, channels: int) -> list[tuple[int, Range, Range]]:
-    """The tasks of a pass over planes: (image, tile columns, channels), the first two counted from the block's."""
+def _pieces(block: Block, channels: int, plane: int) -> list[tuple[Range, Range, Range]]:
+    """The tasks of a pass over planes of so many numbers: (images, tile columns, channels), counted from the block's.
+
+    Small planes are taken together: threads that are done too soon wait for one another.
+    """
     _, columns, images = block.shape
-    return list(product(range(images), cut(columns, STRIP), cut(channels, CHANNELS)))
+    together = TASK // (plane * min(channels, CHANNELS))
+    return list(product(cut(images, together), cut(columns, STRIP), cut(channels, CHANNELS)))
 
 
 def _in_turn(be: Backend, task: Callable[[int], None], count: int, work: int) -> None:
@@ -106,21 +111,24 @@ def _spread(be: Backend, each: Run, name: str, which: str, block: Block, planes:
     matrix_h = banded(n, block.kernel[0], which, tall)
     first_h = start[0] + block.rows[0] * step_h
     top, bottom = clip(first_h, matrix_h.shape[1], height)
-    pieces = _pieces(block, channels)
+    pieces = _pieces(block, channels, height * width)
 
     def work(index: int) -> None:
-        image, (left_tile, right_tile), (c, d) = pieces[index]
+        (i, j), (left_tile, right_tile), (c, d) = pieces[index]
         matrix_w = banded(n, block.kernel[1], which, right_tile - left_tile)
         first_w = start[1] + (block.columns[0] + left_tile) * step_w
         left, right = clip(first_w, matrix_w.shape[1], width)
-        target = result[:, :, left_tile:right_tile, image, c:d].swapaxes(1, 2)
+        target = result[:, :, left_tile:right_tile, i:j, c:d].transpose(0, 2, 3, 1, 4)
         if left == right or top == bottom:
             target[...] = 0
             return
-        part = planes[block.images[0] + image, c:d, first_h + top : first_h + bottom, first_w + left : first_w + right]
-        across = scratch(be, "conv_across", (len(matrix_w), bottom - top, _pitch(d - c)), np.float32)[..., : d - c]
-        np.matmul(matrix_w[:, left:right], part.transpose(1, 2, 0), out=across.swapaxes(0, 1))
-        np.matmul(matrix_h[:, top:bottom], across.reshape(n, -1, *across.shape[1:]), out=target)
+        rows, numbers = slice(first_h + top, first_h + bottom), slice(first_w + left, first_w + right)
+        part = planes[block.images[0] + i : block.images[0] + j, c:d, rows, numbers]
+        across = scratch(be, "conv_across", (n, right_tile - left_tile, j - i, bottom - top, _pitch(d - c)), np.float32)
+        across = across[..., : d - c]
+        flat = across.reshape(len(matrix_w), *across.shape[2:])
+        np.matmul(matrix_w[:, left:right], part.transpose(0, 2, 3, 1), out=flat.transpose(1, 2, 0, 3))
+        np.matmul(matrix_h[:, top:bottom], across, out=target)
 
     each(be, work, len(pieces), result.size * matrix_h.shape[1])
     return result.reshape(n * n, -1, pitch)[..., :channels]
@@ -135,18 +143,21 @@ def _collect(be: Backend, each: Run, block: Block, coefficients: Any, y: Any, b:
     first_h = block.rows[0] * step_h
     deep = min(tall * step_h, height - first_h)
     matrix_h = banded(n, block.kernel[0], "a", tall)[:, :deep].T
-    pieces = _pieces(block, outputs)
+    pieces = _pieces(block, outputs, height * width)
 
     def work(index: int) -> None:
-        image, (left_tile, right_tile), (c, d) = pieces[index]
+        (i, j), (left_tile, right_tile), (c, d) = pieces[index]
         first_w = (block.columns[0] + left_tile) * step_w
         across = min((right_tile - left_tile) * step_w, width - first_w)
         matrix_w = banded(n, block.kernel[1], "a", right_tile - left_tile)[:, :across]
-        down = scratch(be, "conv_across", (len(matrix_w), deep, _pitch(d - c)), np.float32)[..., : d - c]
-        part = source[:, :, left_tile:right_tile, image, c:d].swapaxes(1, 2)
-        np.matmul(matrix_h, part, out=down.reshape(n, -1, deep, d - c))
-        target = y[block.images[0] + image, c:d, first_h : first_h + deep, first_w : first_w + across]
-        np.matmul(down.transpose(1, 2, 0), matrix_w, out=target.swapaxes(0, 1))
+        down = scratch(be, "conv_across", (n, right_tile - left_tile, j - i, deep, _pitch(d - c)), np.float32)
+        down = down[..., : d - c]
+        part = source[:, :, left_tile:right_tile, i:j, c:d].transpose(0, 2, 3, 1, 4)
+        np.matmul(matrix_h, part, out=down)
+        images = slice(block.images[0] + i, block.images[0] + j)
+        target = y[images, c:d, first_h : first_h + deep, first_w : first_w + across]
+        flat = down.reshape(len(matrix_w), *down.shape[2:])
+        np.matmul(flat.transpose(1, 2, 3, 0), matrix_w, out=target.transpose(0, 2, 1, 3))
         if b is not None:
             target += b[c:d, None, None]
 
@@ -185,7 +196,7 @@ def correlate(
     x = np.ascontiguousarray(x)
     alone = weights.size * 4 <= ALONE
     blocks = cut_blocks(n, w.shape[2:], out, x.shape[0], inputs + outputs, BUDGET_ALONE if alone else BUDGET)
-    parts = cut(n * n, -(-n * n // PARTS))
+    parts = cut(n * n, n * n if alone else -(-n * n // PARTS))
 
     def work(block: Block, each: Run) -> None:
         left = _spread(be, each, "conv_spread", "b", block, x, start)
