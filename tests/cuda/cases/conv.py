@@ -82,6 +82,18 @@ def bias_of_a_transposed_convolution(case: Case) -> None:
         case.compare(y, terms, transposed.forward, x, w, b, stride, (1, 1), extra, (1, 1), groups)
 
 
+def groups_in_tiles(case: Case) -> None:
+    """Groups with enough channels for tiles, not as many in as out, over volumes with three different sides."""
+    for last in (False, True):
+        g = conv_geometry((2, 15, 3, 5, 4), (18, 5, 2, 3, 1), 1, (1, 1, 0), groups=3)
+        _all_passes(case, g, last)
+    x, w, b = case.normal(2, 18, 4, 3), case.normal(18, 5, 3, 2), case.normal(15)
+    stride, extra = (2, 1), (1, 0)
+    g = conv_transpose_geometry(x.shape, w.shape, stride, 1, extra, 3)
+    y = kernels.input_grad(case.be, dy=case.put(x), w=case.put(w), b=case.put(b), geometry=g)
+    case.compare(y, 6 * 6 + 1, transposed.forward, x, w, b, stride, (1, 1), extra, (1, 1), 3)
+
+
 def taps_far_apart(case: Case) -> None:
     """Only the middle tap is inside; the others, and the windows that they belong to, are 2**33 away."""
     for channels, axis in ((4, 2), (1, 0), (1, 1), (1, 2)):
