@@ -130,10 +130,11 @@ def _measure(
     about = record.about(be, peer.version if peer else None) | {"processes": 1 + (separate and peer is not None)}
     result = record.Record(about, {dtype: roof}, [])
     if separate:
-        rows = (apart.rows(problems, dtype, peer is not None, seconds / rounds) for _ in range(rounds))
+        given = (problems, dtype, peer is not None, seconds / rounds)
+        rows = (apart.rows(*given, check=i == 0) for i in range(rounds))
     else:
-        given = (problems, dtype, peer, seconds / rounds, sides["ours"], sides["compiled"], sensors(be))
-        rows = (measure.rows(be, *given) for _ in range(rounds))
+        more: dict[str, Any] = {**sides, "sensors": sensors(be)}
+        rows = (measure.rows(be, problems, dtype, peer, seconds / rounds, check=i == 0, **more) for i in range(rounds))
     for row in _with_progress(console, chain.from_iterable(rows), problems, rounds):
         result.add(row)
         if json is not None:  # what was measured stays, whatever happens to the rest

@@ -14,7 +14,7 @@ from tests.cuda.case import Case
 from tests.cuda.far import FAR, FarCase
 from tests.oracles import loss as oracle
 
-SHAPES = [(6, 5, 1), (5, 12, 1), (2, 40, 1), (3, 5, 7), (1, 1100, 1), (270, 2, 1)]
+SHAPES = [(6, 5, 1), (5, 12, 1), (2, 40, 1), (3, 5, 7), (1, 1100, 1), (270, 2, 1), (3, 1, 2)]
 IGNORED = 2
 
 
