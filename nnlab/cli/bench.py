@@ -34,7 +34,7 @@ def bench(
     separate: bool = typer.Option(False, "--separate", help="Run each library in a process of its own (CPU)."),
     json: Path | None = typer.Option(None, "--json", help="Write the record to this file.", metavar="FILE"),
     pictures: Path | None = typer.Option(None, help="Write roofline.png and ratios.png there.", metavar="FOLDER"),
-    rounds: int = typer.Option(3, min=1, help="Go through all rows so many times, sharing the time among them."),
+    rounds: int = typer.Option(2, min=1, help="Go through all rows so many times, sharing the time among them."),
     part: str = typer.Option("1/1", help="Measure only this share of the rows, e.g. 1/3.", metavar="I/N"),
     compare: tuple[str, str] = typer.Option(
         ("", ""),

@@ -121,3 +121,7 @@ def far_elements(case: FarCase) -> None:
     case.compare(nll[-1:], 1, _nll, *last, scale=1)
     dx = kernels.backward(case.be, g=np.asarray(1.5, wide), q=q, target=target, smoothing=0.25)
     case.compare(dx[-1:], 4, _grad, *last, 0.25, 1.5, scale=1)
+    losses = case.be.xp.zeros((FAR // 2 + 5, 1), wide)
+    losses[-3:, 0] = case.normal(3)
+    result = kernels.reduce(case.be, loss=losses, total=case.be.xp.zeros((), wide), reduction="sum")
+    case.compare(result, 3, np.sum, losses[-3:].copy())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from nnlab.ops._cuda import softmax as kernels
@@ -64,16 +66,20 @@ def large_and_infinite_scores(case: Case) -> None:
 
 
 def far_elements(case: FarCase) -> None:
-    """One line in two, and lines of one element in another layout: the last lines alone run."""
-    for shape, axis in (((FAR // 4 + 5, 4), 1), ((FAR // 8 + 5, 2, 4), 1)):
-        last = (3, *shape[1:])
+    """One line in two, lines of one element in another layout, many lines, and lines whose elements are far apart: the
+    last lines alone run."""
+    for shape, axis in (
+        ((FAR // 4 + 5, 4), 1), ((FAR // 8 + 5, 2, 4), 1), ((FAR // 2 + 5, 2), 1), ((1, 2, FAR // 2 + 5), 1),
+    ):  # fmt: skip
+        some: Any = np.s_[-3:] if len(shape) == 2 or shape[0] > 1 else np.s_[:, :, -3:]
+        one: Any = np.s_[-1:] if len(shape) == 2 or shape[0] > 1 else np.s_[:, :, -1:]
         x, dy = case.sparse(*shape), case.sparse(*shape)
-        x[-3:], dy[-3:] = case.normal(*last), case.normal(*last)
+        x[some], dy[some] = case.normal(*x[some].shape), case.normal(*x[some].shape)
         y = kernels.softmax(case.be, x=x, axis=axis)
-        case.compare(y[-1:], 4, oracle.along, oracle.softmax, axis, x[-1:], scale=1)
+        case.compare(y[one], 4, oracle.along, oracle.softmax, axis, x[one], scale=1)
         dx = kernels.softmax_backward(case.be, dy=dy, y=y, axis=axis)
-        case.compare(dx[-1:], 4, oracle.along, oracle.softmax_grad, axis, dy[-1:], y[-1:].copy(), scale=1)
+        case.compare(dx[one], 4, oracle.along, oracle.softmax_grad, axis, dy[one], y[one].copy(), scale=1)
         y = kernels.log_softmax(case.be, x=x, axis=axis)
-        case.compare(y[-1:], 4, oracle.along, oracle.log_softmax, axis, x[-1:], scale=1)
+        case.compare(y[one], 4, oracle.along, oracle.log_softmax, axis, x[one], scale=1)
         dx = kernels.log_softmax_backward(case.be, dy=dy, y=y, axis=axis)
-        case.compare(dx[-1:], 4, oracle.along, oracle.log_softmax_grad, axis, dy[-1:], y[-1:].copy(), scale=1)
+        case.compare(dx[one], 4, oracle.along, oracle.log_softmax_grad, axis, dy[one], y[one].copy(), scale=1)
