@@ -33,7 +33,7 @@ class Worker:
         self._process = context.Process(target=_serve, args=(theirs, library, get_num_threads()), daemon=True)
         self._process.start()
         theirs.close()
-        self.library = library
+        self._name = library
 
     def _ask(self, *message: Any) -> Any:
         try:
@@ -42,9 +42,9 @@ class Worker:
         except (EOFError, OSError) as error:
             self._process.join(10)
             code = self._process.exitcode
-            raise NNLabError(f"[bench] the process of {self.library} ended (exit code {code})") from error
+            raise NNLabError(f"[bench] the process of {self._name} ended (exit code {code})") from error
         if failed:
-            raise NNLabError(f"[bench] {self.library} failed in its own process: {answer}")
+            raise NNLabError(f"[bench] {self._name} failed in its own process: {answer}")
         return answer
 
     def prepare(self, number: int, problem: Problem, part: str, dtype: str) -> np.ndarray:
