@@ -34,9 +34,9 @@ an error, except where the body says otherwise. On `cpu` all operations are arra
 MUTANTS = """
 ## Do the tests notice a mistake?
 
-Each file of this table was changed in small ways (`make mutate`), one at a time, and its tests run: so many mutants were
-killed. Files that are missing have only been sampled (40 mutants of all files at each run of CI).
-Those that survived are explained in tools/mutation/survivors.toml.
+Each file of this table was changed in small ways (`make mutate`), one at a time, and its tests run: so many mutants
+were killed; those that survived are explained in tools/mutation/survivors.toml. Files that are missing have only been
+sampled (40 mutants of all files at each run of CI).
 """
 
 
