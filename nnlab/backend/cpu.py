@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnlab.backend import Device
+from nnlab.backend.memory import pool
 
 
 class CpuBackend:
@@ -36,3 +37,7 @@ class CpuBackend:
 
     def quiet(self) -> AbstractContextManager[None]:
         return np.errstate(all="ignore")
+
+    def empty_cache(self) -> None:
+        """Give memory that no array uses back to the operating system."""
+        pool.trim()

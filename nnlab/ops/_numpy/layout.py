@@ -1,0 +1,63 @@
+"""In which order the axes of an array lie in memory, and new arrays.
+
+An array (N, C, *spatial) is usually in row-major order. Where planes are small and images many, convolutions on the CPU
+give their results batch last: the memory of an array (C, *spatial, N) seen as (N, C, *spatial), so that NumPy's inner
+loops run over images. Operations accept any order; those on single elements, and pooling, keep that of their input.
+docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nnlab.backend import Backend
+from nnlab.backend.memory import pool
+
+Order = tuple[int, ...]
+
+
+def order(array: Any) -> Order:
+    """The axes from the outermost in memory to the innermost."""
+    if array.flags.c_contiguous:
+        return tuple(range(array.ndim))
+    return tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]) * (array.shape[axis] > 1)))
+
+
+def batch_last_order(ndim: int) -> Order:
+    return (*range(1, ndim), 0)
+
+
+def is_batch_last(array: Any) -> bool:
+    """Whether the memory is that of a row-major array (C, *spatial, N)."""
+    return array.ndim > 2 and not array.flags.c_contiguous and bool(np.moveaxis(array, 0, -1).flags.c_contiguous)
+
+
+def batch_last(be: Backend, array: Any) -> Any:
+    """(C, *spatial, N) in row-major order: a view if the memory is so, else a copy."""
+    moved = be.xp.moveaxis(array, 0, -1)
+    if moved.flags.c_contiguous:
+        return moved
+    result = empty(be, moved.shape, moved.dtype)
+    result[...] = moved
+    return result
+
+
+def empty(be: Backend, shape: tuple[int, ...], dtype: Any, order: Order | None = None) -> Any:
+    """An uninitialised array, its axes in memory as ``order`` says; on the CPU from the pool."""
+    if order is not None:
+        made = empty(be, tuple(shape[axis] for axis in order), dtype)
+        return made.transpose(sorted(range(len(order)), key=order.__getitem__))
+    return pool.empty(shape, dtype) if be.host_memory else be.xp.empty(shape, dtype)
+
+
+def empty_like(be: Backend, array: Any, dtype: Any = None) -> Any:
+    """An uninitialised array of the same shape and order, without gaps."""
+    return empty(be, array.shape, array.dtype if dtype is None else dtype, order(array))
+
+
+def runs(be: Backend, *arrays: Any) -> list[Any]:
+    """Arrays of one shape as one dimension each, in the first one's order: views, or copies where that needs them."""
+    axes = order(arrays[0])
+    return [array.transpose(axes).reshape(-1) for array in arrays]
