@@ -18,6 +18,9 @@ import numpy as np
 
 from nnlab.backend import Backend
 from nnlab.backend.threads import get_num_threads, one_blas_thread
+from nnlab.ops._numpy.layout import runs
+
+BLOCK = 1 << 21  # bytes
 
 _local = threading.local()
 
@@ -119,12 +122,34 @@ def cut(count: int, most: int) -> list[tuple[int, int]]:
     return [(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
 
 
-def plane_blocks(be: Backend, planes: int, plane_bytes: int) -> list[tuple[int, int]]:
-    """Ranges of planes of about 2 megabytes on the CPU, one range on a GPU.
+def elementwise(be: Backend, task: Callable[..., None], *arrays: Any, work: int = 1) -> None:
+    """Call ``task`` on parts of arrays of one shape, each part of one dimension; on the CPU parts stay in the cache.
+
+    Args:
+        arrays: those that the task writes have no gaps, and all that it writes one order; the first is one of them.
+        work: multiply-adds that an element costs as much as.
+    """
+    flat = runs(be, *arrays)
+    size = flat[0].size
+    blocks = blocks_of(be, size, flat[0].nbytes)
+    if len(blocks) == 1:
+        with be.quiet():
+            task(*flat)
+        return
+
+    def part(number: int) -> None:
+        where = slice(*blocks[number])
+        task(*[array[where] for array in flat])
+
+    run(be, part, len(blocks), size * work)
+
+
+def blocks_of(be: Backend, count: int, size: int) -> list[tuple[int, int]]:
+    """Ranges of ``count`` things that take ``size`` bytes: about 2 megabytes each on the CPU, one range on a GPU.
 
     Smaller ones would fit a nearer cache, but threads then spend their time handing over the interpreter lock.
     """
-    return cut(planes, (1 << 21) // max(plane_bytes, 1) if be.host_memory else planes)
+    return cut(count, BLOCK * count // max(size, 1) if be.host_memory else count)
 
 
 def scratch(be: Backend, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
