@@ -118,11 +118,15 @@ def forward(
     biases = [b if b is not None else xp.zeros(len(w_hh), dtype) for b in (b_ih, b_hh)]
 
     def walk(rows: slice) -> None:
+        batch = rows.stop - rows.start
+        product = matmul.repeated(be, b=w_hh.T, rows=batch)
+        h_gates = xp.empty((batch, len(w_hh)), dtype)
         for t, before, after in order:
             h, h_next = hs[before, rows], hs[after, rows]
+            product(h, h_gates)
             given: dict[str, Any] = {
                 "x_gates": x_gates[t, rows],
-                "h_gates": matmul.forward(be, a=h, b=w_hh.T),
+                "h_gates": h_gates,
                 "x_bias": biases[0],
                 "h_bias": biases[1],
                 "h": h,
@@ -166,6 +170,8 @@ def backward(
 
     def walk(rows: slice) -> None:
         arriving = [dh_n[rows]]
+        product = matmul.repeated(be, b=w_hh, rows=rows.stop - rows.start)
+        through = xp.empty((rows.stop - rows.start, hidden), dtype)
         dc = None if dc_n is None else dc_n[rows]
         for t, before, after in order:
             parts = [dy[t, rows], *arriving]
@@ -182,7 +188,8 @@ def backward(
                 _, passing = rnn_cell.backward(be, dh_next=parts, saved=plain, out=target)
             arriving = [] if passing is None else [passing]
             if t != order[-1][0] or needs.h0:
-                arriving.insert(0, matmul.forward(be, a=dh_gates[t, rows], b=w_hh))
+                product(dh_gates[t, rows], through)
+                arriving.insert(0, through)
         if dh0 is not None:
             dh0[rows] = arriving[0] if len(arriving) == 1 else arriving[0] + arriving[1]
         if dc0 is not None:
