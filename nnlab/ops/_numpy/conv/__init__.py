@@ -7,18 +7,16 @@ reach in the definition. docs/math/conv.md.
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from nnlab import types
 from nnlab.backend import Backend
 from nnlab.geometry import ConvGeometry
-from nnlab.ops._numpy import layout
+from nnlab.ops._numpy import channels, layout
 from nnlab.ops._numpy.conv import rows, stride, tiles, unfold, winograd
 from nnlab.ops._numpy.conv.plan import UNFOLDED, Plan, choose
-from nnlab.ops._numpy.parallel import cut, plane_blocks, run
+from nnlab.ops._numpy.parallel import cut, run
 from nnlab.ops._numpy.precision import wide
 from nnlab.precision import get_float32_conv_precision
 
@@ -73,22 +71,16 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
 
 
 def bias_grad(be: Backend, *, dy: Any) -> Any:
-    images, channels = dy.shape[:2]
-    positions = prod(dy.shape[2:])
-    if layout.is_batch_last(dy):
-        lines = layout.batch_last(be, dy).reshape(channels, positions * images)
-    else:
-        lines = dy.reshape(images * channels, positions)
-    sums = be.xp.empty(len(lines), types.wide(dy.dtype))
-    parts = plane_blocks(be, len(lines), lines.shape[1] * dy.dtype.itemsize)
+    rows = channels.rows(wide(be, dy), layout.plane_order(dy))
+    sums = be.xp.empty(rows.shape[1], be.xp.float64)
+    parts = channels.blocks(be, rows)
 
     def work(index: int) -> None:
         part = slice(*parts[index])
-        wide(be, lines[part]).sum(axis=1, out=sums[part])
+        sums[part] = channels.total(be, rows[:, part])
 
     run(be, work, len(parts), dy.size)
-    # Pairwise along a line, then the few images in double precision.
-    return sums.reshape(-1, channels).sum(axis=0, dtype=be.xp.float64).astype(dy.dtype)
+    return sums.astype(dy.dtype)
 
 
 def _forward(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry, plan: Plan) -> Any:
