@@ -219,8 +219,15 @@ def test_smaller_dtypes_are_near(cell: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_sequence_does_not_see_its_neighbours_lengths(cell: str, dtype: str) -> None:
+@pytest.mark.parametrize("pieces", [False, True])
+def test_a_sequence_does_not_see_its_neighbours_lengths(
+    cell: str, dtype: str, pieces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Value and gradient of one sequence, in every bit; sizes at which products are cut up and done by other code."""
+    if pieces:  # as large products and long sequences are
+        monkeypatch.setattr("nnlab.ops._numpy.matmul.PART", 1 << 12)
+        monkeypatch.setattr("nnlab.ops._numpy.matmul.LEAST", 1)
+        monkeypatch.setattr(ops, "CHUNK", 1)
     batch, length = 7, 5
     a = {name: v.astype(dtype) for name, v in arrays(cell, 40, batch, 33, 19, 5).items()}
     results = []
