@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
@@ -151,6 +153,26 @@ def run(cell: str, a: dict[str, Any], reverse: bool, lengths: list[int] | None, 
     return {**found, "c_n": c_n} if lstm else {name: v for name, v in found.items() if name != "d_c0"}
 
 
+@contextmanager
+def lazily(be: Any, work: int) -> Iterator[Any]:
+    """``parallel.beside`` with another thread that does nothing by itself: tasks are done when they are waited for, or
+    at the end, the last one first."""
+    tasks: list[Any] = []
+
+    def later(task: Any) -> Any:
+        tasks.append(task)
+
+        def wait() -> None:
+            tasks.remove(task)
+            task()
+
+        return wait
+
+    yield later
+    while tasks:
+        tasks.pop()()
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("lengths", [None, [4, 1, 3], [2, 4, 4], [4, 4, 4]])
 @pytest.mark.parametrize("reverse", [False, True])
@@ -165,6 +187,8 @@ def test_the_driver_against_loops(
     elif shared == "chunks":  # as a long sequence is
         monkeypatch.setattr(ops, "CHUNK", 1)
         monkeypatch.setattr(ops, "CHUNKS", 3)
+        monkeypatch.setattr(ops.parallel, "beside", lazily)
+        monkeypatch.setattr(ops.layout, "empty", lambda be, shape, dtype: np.full(shape, np.nan, dtype))
     a = arrays(cell, 4, 3, 2, 3, 1)
     mine = {name: scattered(value) for name, value in a.items()}
     found = run(cell, mine, reverse, lengths)
