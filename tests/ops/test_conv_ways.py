@@ -173,6 +173,7 @@ def test_a_stride_over_sorted_planes_against_loops(forced, monkeypatch, limit, s
         ((4, 3, 6, 7), 9, (1, 4), (0, 3)),
         ((1, 4, 8, 3), 3, (2, 2), "same"),
         ((9, 2, 5, 5), 3, (5, 1), (4, 0)),
+        ((3, 4, 3, 2), 2, (3, 3), 6),
     ],
 )
 def test_rows_of_all_images_against_loops(forced, monkeypatch, order, limits, x_shape, outputs, kernel, padding):

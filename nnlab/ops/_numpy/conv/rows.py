@@ -3,6 +3,7 @@
 Arrays are batch last, (C, H, W, N) in memory (``layout``). Unfolded along the width alone, (H, taps, C, W' * N), the
 windows of a row of outputs under all taps are one matrix, that of its kernel's height of neighbouring rows. So a number
 is copied once for each tap of the width, in runs of about W' * N, and the product writes its row of outputs in place.
+With few outputs the width's taps are rows of the product instead, (taps x O, W * N), which are shifted and added.
 
 Blocks are some rows and columns of outputs. The weight gradient adds up its rows and then its blocks, in their order.
 """
@@ -83,8 +84,24 @@ def correlate(be: Backend, *, x: Any, w: Any, b: Any, out: Shape, start: Shape) 
     outputs, kernel = w.shape[0], w.shape[2:]
     y = layout.empty(be, (images, outputs, *out), x.dtype, layout.batch_last_order(4))
     lines = y.transpose(2, 1, 3, 0)
-    weights = w.transpose(0, 2, 3, 1).reshape(outputs, -1)
+    folded = 2 * outputs <= channels and kernel[1] > 1
+    weights = w.transpose(3, 0, 2, 1) if folded else w.transpose(0, 2, 3, 1)
+    weights = weights.reshape(kernel[1] * outputs if folded else outputs, -1)
     blocks = cut_blocks(kernel, channels, outputs, images, out, x.dtype.itemsize)
+
+    def fold(index: int) -> None:
+        (r, s), (left, right) = blocks[index]
+        begin, across = start[1] + left, right - left
+        low, high = clip(begin, across + kernel[1] - 1, x.shape[3])
+        windows = _windows(be, x, (kernel[0], 1), (start[0], begin + low), ((r, s), (0, high - low)))
+        parts = scratch(be, "conv_parts", (s - r, kernel[1], outputs, high - low, images), x.dtype)
+        np.matmul(weights, windows, out=parts.reshape(s - r, kernel[1] * outputs, (high - low) * images))
+        target = lines[r:s, :, left:right]
+        target[...] = 0 if b is None else b[:, None, None]
+        for tap in range(kernel[1]):
+            shift = tap - low
+            first, last = clip(shift, across, high - low)
+            target[:, :, first:last] += parts[:, tap, :, shift + first : shift + last]
 
     def work(index: int) -> None:
         (r, s), (left, right) = blocks[index]
@@ -93,7 +110,7 @@ def correlate(be: Backend, *, x: Any, w: Any, b: Any, out: Shape, start: Shape) 
         if b is not None:
             target += b[:, None]
 
-    run(be, work, len(blocks), y.size * weights.shape[1])
+    run(be, fold if folded else work, len(blocks), y.size * prod(kernel) * channels)
     return y
 
 
