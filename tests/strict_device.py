@@ -165,5 +165,8 @@ class StrictBackend:
     def synchronize(self) -> None:
         return None
 
+    def empty_cache(self) -> None:
+        pass
+
     def quiet(self) -> Any:
         return np.errstate(all="ignore")

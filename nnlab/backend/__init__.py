@@ -79,6 +79,9 @@ class Backend(Protocol):
     def synchronize(self) -> None:
         """Wait until everything queued on the device is done."""
 
+    def empty_cache(self) -> None:
+        """Give back memory that is kept for arrays to come."""
+
     def quiet(self) -> AbstractContextManager[None]:
         """Context in which overflow, 0/0 and the like give infinity and NaN without a warning, as on a GPU."""
 

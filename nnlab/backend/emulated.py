@@ -132,6 +132,9 @@ class EmulatedBackend:
     def synchronize(self) -> None:
         return None
 
+    def empty_cache(self) -> None:
+        return None
+
     def quiet(self) -> AbstractContextManager[None]:
         return np.errstate(all="ignore")
 

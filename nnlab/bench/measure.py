@@ -52,7 +52,7 @@ class Row:
         others: sides of another precision, shown but not compared with.
         notes: why a side is missing, by its name; ``"error"``: why there are no errors.
         readings: the card's, before and after the timed loop (sensors.py); ``joules_per_call`` and
-            ``joules_per_image`` of each side, for training.
+            ``joules_per_image`` of each side, for training; ``peak_bytes``: by how much a process of its own grew.
     """
 
     op: str

@@ -72,6 +72,9 @@ def remarks(record: Record) -> list[str]:
         if "joules_per_image" in row.readings:
             joules = row.readings["joules_per_image"].items()
             found.append("joules an image: " + ", ".join(f"{name} {value:.3g}" for name, value in joules))
+        if "peak_bytes" in row.readings:
+            peaks = row.readings["peak_bytes"].items()
+            found.append("memory a step takes: " + ", ".join(f"{name} {value / 1e6:.0f} MB" for name, value in peaks))
         if found:
             lines.append(f"{row.op} {row.network} {row.layer} {row.part} {row.dtype}: {'; '.join(found)}")
     missing = record.about.get("not_measured", [])

@@ -15,7 +15,7 @@ import numpy as np
 
 from nnlab.backend import get_backend
 from nnlab.backend.threads import get_num_threads, set_num_threads
-from nnlab.bench import measure, timing
+from nnlab.bench import measure, resident, timing
 from nnlab.bench.inputs import drawn
 from nnlab.bench.measure import Row, Side
 from nnlab.bench.problem import Problem
@@ -47,10 +47,10 @@ class Worker:
             raise NNLabError(f"[bench] {self._name} failed in its own process: {answer}")
         return answer
 
-    def prepare(self, number: int, problem: Problem, part: str, dtype: str) -> np.ndarray:
-        """Make ready what :meth:`seconds` repeats; the first result."""
-        result: np.ndarray = self._ask("prepare", number, problem, part, dtype)
-        return result
+    def prepare(self, number: int, problem: Problem, part: str, dtype: str) -> tuple[np.ndarray, int | None]:
+        """Make ready what :meth:`seconds` repeats; the first result, and by how many bytes the process grew for it."""
+        found: tuple[np.ndarray, int | None] = self._ask("prepare", number, problem, part, dtype)
+        return found
 
     def seconds(self) -> float:
         """The time of one call."""
@@ -79,10 +79,13 @@ def _row(
     workers: list[Worker], number: int, problem: Problem, part: str, dtype: str, budget: float, check: bool
 ) -> Row:
     exact = measure.exact(problem, part, drawn(get_backend("cpu"), problem, number, dtype)[0]) if check else None
-    errors = [measure.error(worker.prepare(number, problem, part, dtype), exact) for worker in workers]
+    first = [worker.prepare(number, problem, part, dtype) for worker in workers]
+    errors = [measure.error(result, exact) for result, _ in first]
     times = timing.take_turns([worker.seconds for worker in workers], budget)
     ours, *peers = (Side(time, error) for time, error in zip(times, errors, strict=True))
-    return measure.row(problem, part, dtype, ours, dict(zip(LIBRARIES[1:], peers, strict=False)))
+    grown = {name: grown for name, (_, grown) in zip(LIBRARIES, first, strict=False) if grown is not None}
+    readings = {"peak_bytes": grown} if grown and problem.op == "training" else {}
+    return measure.row(problem, part, dtype, ours, dict(zip(LIBRARIES[1:], peers, strict=False)), readings=readings)
 
 
 def _serve(pipe: Connection, library: str, threads: int) -> None:
@@ -104,10 +107,12 @@ def _serve(pipe: Connection, library: str, threads: int) -> None:
         try:
             if kind == "prepare":
                 number, problem, part, dtype = rest
+                turn = iter(())
+                be.empty_cache()  # what earlier rows left would hide what this one takes
                 sides = measure.calls(be, problem, part, dtype, drawn(be, problem, number, dtype), peer)
                 turn = cycle(sides)
-                result = next(turn)()
-                answer: Any = be.to_numpy(result) if peer is None else peer.to_numpy(result)
+                result, grown = resident.growth(next(turn))
+                answer: Any = be.to_numpy(result) if peer is None else peer.to_numpy(result), grown
             else:
                 with measure.no_tape(peer, part):
                     answer = timing.seconds(be, next(turn))

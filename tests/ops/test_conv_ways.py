@@ -13,13 +13,15 @@ from nnlab.errors import ArgumentError
 from nnlab.geometry import conv_geometry
 from nnlab.ops import conv as ops
 from nnlab.ops._numpy import conv as body
+from nnlab.ops._numpy import layout
+from nnlab.ops._numpy.conv import rows, transforms, winograd
 from nnlab.ops._numpy.conv import stride as stride_way
-from nnlab.ops._numpy.conv import transforms, winograd
 from nnlab.ops._numpy.conv.plan import Plan, choose
 from tests.ops.common import CPU, close, rng, scattered
 from tests.oracles import conv as oracle
 
-HIGH, HIGHEST, STRIDE = Plan("winograd", 6), Plan("winograd", 4), Plan("stride")
+HIGH, HIGHEST, STRIDE, ROWS = Plan("winograd", 6), Plan("winograd", 4), Plan("stride"), Plan("rows")
+ORDERS = {"row-major": (0, 1, 2, 3), "batch last": (1, 2, 3, 0), "channels last": (0, 2, 3, 1)}
 
 
 @pytest.fixture(autouse=True)
@@ -140,6 +142,48 @@ def test_a_stride_over_sorted_planes_against_loops(forced, monkeypatch, limit, s
         close(found, wanted)
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("limits", [(4 << 20, 7 << 20, 224), (1, 1, 1), (4 << 20, 2000, 30)])
+@pytest.mark.parametrize(
+    ("x_shape", "outputs", "kernel", "padding"),
+    [
+        ((7, 3, 9, 14), 5, (3, 3), 1),
+        ((2, 1, 12, 11), 4, (5, 5), 2),
+        ((5, 6, 4, 5), 2, (3, 2), 0),
+        ((3, 2, 1, 2), 1, (3, 3), 2),
+        ((4, 3, 6, 7), 9, (1, 4), (0, 3)),
+        ((1, 4, 8, 3), 3, (2, 2), "same"),
+        ((9, 2, 5, 5), 3, (5, 1), (4, 0)),
+    ],
+)
+def test_rows_of_all_images_against_loops(forced, monkeypatch, order, limits, x_shape, outputs, kernel, padding):
+    for name, value in zip(("BLOCK_BYTES", "PRODUCTS", "COLUMNS"), limits):
+        monkeypatch.setattr(rows, name, value)
+    x, w, b, dy, g = case(x_shape, (outputs, x_shape[1], *kernel), 1, padding, np.float64)
+    wanted = by_loops(x, w, b, dy, g)
+    x, dy = (np.ascontiguousarray(a.transpose(ORDERS[order])).transpose(np.argsort(ORDERS[order])) for a in (x, dy))
+    forced(ROWS)
+    found = passes(x, w, b, dy, g)
+    for one, other in zip(found, wanted):
+        close(one, other)
+    assert all(layout.is_batch_last(a) or a.flags.c_contiguous for a in found[:2])
+    assert found[0].transpose(1, 2, 3, 0).flags.c_contiguous
+    close(ops.forward(CPU, x=x, w=w, geometry=g), wanted[0] - b[:, None, None])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_bias_gradient_in_any_order(order, dtype):
+    dy = rng(23).standard_normal((40, 5, 60, 61)).astype(dtype)
+    found = ops.bias_grad(
+        CPU, dy=np.ascontiguousarray(dy.transpose(ORDERS[order])).transpose(np.argsort(ORDERS[order]))
+    )
+    assert found.dtype == dtype
+    exact, size = dy.sum(axis=(0, 2, 3), dtype=np.float64), np.abs(dy).sum(dtype=np.float64) / 5
+    # Sums of 146400 numbers in float32, which err by far less than the rounding of the largest part of a sum.
+    np.testing.assert_allclose(found, exact, rtol=np.finfo(dtype).eps, atol=0.02 * np.finfo(np.float32).eps * size)
+
+
 def test_tiles_outside_of_the_input_read_zeros(forced, monkeypatch):
     monkeypatch.setattr(winograd, "SLAB", 1)
     monkeypatch.setattr(winograd, "STRIP", 1)
@@ -204,12 +248,13 @@ def test_the_setting_reaches_the_plan():
     ("x_shape", "w_shape", "options", "high", "highest"),
     [
         ((16, 3, 224, 224), (64, 3, 11, 11), (4, 2), STRIDE, STRIDE),
-        ((16, 64, 27, 27), (192, 64, 5, 5), (1, 2), HIGH, Plan()),
+        ((16, 64, 27, 27), (192, 64, 5, 5), (1, 2), HIGH, ROWS),
         ((16, 192, 13, 13), (384, 192, 3, 3), (1, 1), HIGH, HIGHEST),
         ((4, 3, 224, 224), (64, 3, 3, 3), (1, 1), Plan(), Plan()),
         ((4, 64, 224, 224), (64, 64, 3, 3), (1, 1), HIGH, Plan()),
         ((4, 512, 14, 14), (512, 512, 3, 3), (1, 1), HIGH, HIGHEST),
-        ((16, 1024, 14, 14), (1024, 1024, 3, 3), (1, 1), Plan(), HIGHEST),
+        ((16, 1024, 14, 14), (1024, 1024, 3, 3), (1, 1), ROWS, HIGHEST),
+        ((4, 1024, 14, 14), (1024, 1024, 3, 3), (1, 1), Plan(), HIGHEST),
         ((4, 256, 28, 28), (256, 256, 1, 1), (1, 0), Plan(), Plan()),
         ((4, 256, 28, 28), (256, 256, 1, 1), (2, 0), Plan(), Plan()),
         ((4, 256, 28, 28), (256, 256, 3, 3), (1, 1, 2), Plan(), Plan()),
@@ -218,10 +263,15 @@ def test_the_setting_reaches_the_plan():
         ((4, 3, 224, 224), (64, 3, 2, 2), (2, 0), Plan(), Plan()),
         ((4, 1, 28, 28), (32, 1, 5, 5), (2, 2), Plan(), Plan()),
         ((4, 64, 56, 56), (128, 64, 3, 3), (2, 1), Plan(), Plan()),
-        ((64, 128, 7, 7), (128, 128, 3, 3), (1, 1), HIGH, Plan()),
-        ((32, 24, 32, 32), (24, 24, 5, 5), (1, 2), Plan(), Plan()),
+        ((64, 128, 7, 7), (128, 128, 3, 3), (1, 1), HIGH, ROWS),
+        ((64, 32, 14, 14), (64, 32, 3, 3), (1, 1), ROWS, ROWS),
+        ((64, 6, 14, 14), (16, 6, 5, 5), (1, 0), ROWS, ROWS),
+        ((64, 6, 14, 14), (16, 6, 1, 1), (1, 0), Plan(), Plan()),
+        ((15, 6, 14, 14), (16, 6, 5, 5), (1, 0), Plan(), Plan()),
+        ((64, 3, 33, 33), (16, 3, 3, 3), (1, 1), Plan(), Plan()),
+        ((32, 24, 32, 32), (24, 24, 5, 5), (1, 2), ROWS, ROWS),
         ((4, 256, 28), (256, 256, 3), (1, 1), Plan(), Plan()),
-        ((64, 1, 28, 28), (6, 1, 5, 5), (1, 2), Plan(), Plan()),
+        ((64, 1, 28, 28), (6, 1, 5, 5), (1, 2), ROWS, ROWS),
         ((0, 256, 28, 28), (256, 256, 3, 3), (1, 1), Plan(), Plan()),
     ],
 )
@@ -234,7 +284,7 @@ def test_plans(x_shape, w_shape, options, high, highest):
 
 
 @pytest.mark.parametrize("alone", [0, 1 << 30])
-@pytest.mark.parametrize("plan", [HIGH, HIGHEST, STRIDE])
+@pytest.mark.parametrize("plan", [HIGH, HIGHEST, STRIDE, ROWS])
 def test_threads_change_no_bits(forced, monkeypatch, plan, alone):
     options = (2, 1) if plan == STRIDE else (1, 1)
     arrays = case((5, 24, 40, 50), (40, 24, 3, 3), *options)
@@ -248,7 +298,7 @@ def test_threads_change_no_bits(forced, monkeypatch, plan, alone):
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
-@pytest.mark.parametrize("plan", [HIGH, STRIDE])
+@pytest.mark.parametrize("plan", [HIGH, STRIDE, ROWS])
 def test_what_is_not_finite_stays_where_it_belongs(forced, plan, value):
     stride = 2 if plan == STRIDE else 1
     x, w, b, dy, g = case((2, 3, 20, 20), (4, 3, 3, 3), stride, 1)
@@ -290,7 +340,7 @@ def test_half_precision_is_rounded_once(forced, dtype):
         np.testing.assert_allclose(found.astype(np.float64), wanted, rtol=1.01 * eps, atol=2e-5)
 
 
-@pytest.mark.parametrize(("plan", "stride"), [(HIGH, 1), (STRIDE, 2), (Plan(), 1)])
+@pytest.mark.parametrize(("plan", "stride"), [(HIGH, 1), (STRIDE, 2), (Plan(), 1), (ROWS, 1)])
 def test_a_step_allocates_its_results_alone(forced, monkeypatch, plan, stride):
     # On one thread: a helper that comes to its first task late would allocate its scratch memory late.
     monkeypatch.setattr("nnlab.backend.threads._chosen", 1)

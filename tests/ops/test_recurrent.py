@@ -154,14 +154,17 @@ def run(cell: str, a: dict[str, Any], reverse: bool, lengths: list[int] | None, 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("lengths", [None, [4, 1, 3], [2, 4, 4], [4, 4, 4]])
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("shared", ["", "parts", "chunks"])
 def test_the_driver_against_loops(
-    cell: str, lengths: list[int] | None, reverse: bool, shared: bool, monkeypatch: pytest.MonkeyPatch
+    cell: str, lengths: list[int] | None, reverse: bool, shared: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if shared:  # as a large batch is: in parts, on several threads
+    if shared == "parts":  # as a large batch is: its sequences on several threads
         monkeypatch.setattr(ops, "PART", 1)
         monkeypatch.setattr(ops, "ROWS", 1)
         monkeypatch.setattr("nnlab.backend.threads._chosen", 3)
+    elif shared == "chunks":  # as a long sequence is
+        monkeypatch.setattr(ops, "CHUNK", 1)
+        monkeypatch.setattr(ops, "CHUNKS", 3)
     a = arrays(cell, 4, 3, 2, 3, 1)
     mine = {name: scattered(value) for name, value in a.items()}
     found = run(cell, mine, reverse, lengths)
@@ -320,9 +323,11 @@ def test_results_changed_in_place() -> None:
 
 
 @pytest.mark.parametrize("threads", ["1", "3"])
-def test_the_number_of_threads_changes_no_bit(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shared", ["PART", "CHUNK"])
+def test_the_number_of_threads_changes_no_bit(threads: str, shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several threads share the batch, or the products beside the walk."""
     a = {name: value.astype(np.float32) for name, value in arrays("lstm", 12, 40, 50, 170, 11).items()}
-    assert 40 * a["w_hh"].size >= ops.PART  # several threads share the batch
+    monkeypatch.setattr(ops, shared, 40 * a["w_hh"].size)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     want = run("lstm", a, False, None)
     monkeypatch.setenv("OMP_NUM_THREADS", threads)

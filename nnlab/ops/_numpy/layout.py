@@ -49,7 +49,7 @@ def empty(be: Backend, shape: tuple[int, ...], dtype: Any, order: Order | None =
     if order is not None:
         made = empty(be, tuple(shape[axis] for axis in order), dtype)
         return made.transpose(sorted(range(len(order)), key=order.__getitem__))
-    return pool.empty(shape, dtype) if be.host_memory else be.xp.empty(shape, dtype)
+    return pool.empty(shape, dtype) if be.device.type == "cpu" else be.xp.empty(shape, dtype)
 
 
 def empty_like(be: Backend, array: Any, dtype: Any = None) -> Any:

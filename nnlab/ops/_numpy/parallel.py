@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from queue import SimpleQueue
 from typing import Any
@@ -48,9 +49,14 @@ class _Job:
                 if self._left == 0:
                     self._finished.release()
 
+    def settle(self) -> None:
+        """Until the tasks that others took are done."""
+        with self._finished:
+            pass
+
     def wait(self) -> None:
         """Until the tasks that others took are done. Raises the first one's error."""
-        self._finished.acquire()
+        self.settle()
         if self._errors:
             raise min(self._errors, key=lambda each: each[0])[1]
 
@@ -62,9 +68,9 @@ class _Helpers:
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._count = 0
 
-    def call(self, job: _Job, count: int) -> None:
-        """Wake so many threads. One that comes too late finds nothing left; nobody waits for it."""
-        while self._count < count:
+    def call(self, job: _Job, count: int, threads: int = 0) -> None:
+        """Wake ``count`` of at least ``threads``. One that comes too late finds nothing left; nobody waits for it."""
+        while self._count < max(count, threads):
             self._count += 1
             threading.Thread(target=self._work, name=f"nnlab-ops-{self._count}", daemon=True).start()
         for _ in range(count):
@@ -113,6 +119,51 @@ def run(be: Backend, task: Callable[[int], None], count: int, work: int) -> None
             job = _Job(quietly, count)
             _helpers.call(job, min(threads, count) - 1)
             job.help()
+            job.wait()
+
+
+@contextmanager
+def beside(be: Backend, work: int) -> Iterator[Callable[[Callable[[], None]], Callable[[], None]]]:
+    """A function that gives a task to another thread while this one goes on, and returns a function that waits for it.
+
+    A task that nobody has begun when it is waited for is done by the thread that waits. On leaving all are done, and
+    the error of the first one that failed is raised. Where threads do not pay (``work`` as in :func:`run`), and on a
+    GPU, a task is done at once.
+    """
+    if not be.host_memory or work < 1 << 20 or get_num_threads() == 1:
+
+        def now(task: Callable[[], None]) -> Callable[[], None]:
+            task()
+            return lambda: None
+
+        yield now
+        return
+    jobs: list[_Job] = []
+
+    def later(task: Callable[[], None]) -> Callable[[], None]:
+        def quietly(_: int) -> None:
+            with be.quiet():
+                task()
+
+        job = _Job(quietly, 1)
+        jobs.append(job)
+        _helpers.call(job, 1, get_num_threads() - 1)
+
+        def wait() -> None:
+            job.help()
+            job.wait()
+
+        return wait
+
+    with one_blas_thread():
+        try:
+            yield later
+        finally:
+            for job in jobs:
+                job.help()
+            for job in jobs:
+                job.settle()
+        for job in jobs:
             job.wait()
 
 

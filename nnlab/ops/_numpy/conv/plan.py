@@ -25,6 +25,9 @@ WEIGHTS = 0.7  # to make one coefficient of the kernels
 ROWS = 32  # channels by which few of them cost more than their share in transforms
 KERNEL_BYTES = 80 << 20  # of the kernels' coefficients, at most: their memory is kept
 
+ROWS_IMAGES = 16  # at least, to compute rows of outputs of all images at once
+ROWS_POSITIONS = 1 << 16  # of an output channel in all images, at most: planes of more are fast one by one
+
 SORTED_CHANNELS = 4  # of the input, at most, to sort its planes by remainders of the stride
 SORTED_BYTES = 1 << 20  # of an image's unfolded windows, at least: below, many small copies cost more
 SPACE = 1.15  # places of a plane's row to outputs of it, at most
@@ -35,12 +38,17 @@ class Plan:
     """How to compute the passes of one convolution.
 
     Attributes:
-        way: "unfold", "stride" or "winograd", the module of that name.
+        way: "unfold", "rows", "stride" or "winograd", the module of that name.
         points: of Winograd's transforms along each dimension.
     """
 
     way: str = "unfold"
     points: int = 0
+
+    @property
+    def exact(self) -> bool:
+        """Whether no numbers are multiplied but those of the definition, infinities and NaN included."""
+        return self.way in ("unfold", "rows")
 
 
 UNFOLDED = Plan()
@@ -53,10 +61,12 @@ def choose(g: ConvGeometry, dtype: np.dtype, precision: str) -> Plan:
         return UNFOLDED
     if max(g.stride) > 1:
         return Plan("stride") if _sorts(g) else UNFOLDED
+    rows = g.x_shape[0] >= ROWS_IMAGES and g.x_shape[0] * prod(g.out_size) <= ROWS_POSITIONS and max(g.kernel) > 1
     points = 6 if precision == "high" else 4
-    if dtype != np.float32 or min(g.kernel) < 3 or max(g.kernel) >= points or not _tiles_win(g, points):
-        return UNFOLDED
-    return Plan("winograd", points)
+    fits = dtype == np.float32 and min(g.kernel) >= 3 and max(g.kernel) < points
+    if fits and _tiles_win(g, points, copies=g.kernel[1] if rows else prod(g.kernel)):
+        return Plan("winograd", points)
+    return Plan("rows") if rows else UNFOLDED
 
 
 def _sorts(g: ConvGeometry) -> bool:
@@ -72,14 +82,15 @@ def _sorts(g: ConvGeometry) -> bool:
     )
 
 
-def _tiles_win(g: ConvGeometry, points: int) -> bool:
+def _tiles_win(g: ConvGeometry, points: int, copies: int) -> bool:
+    """Whether tiles cost less than windows, of each number of which there are so many copies."""
     outputs, channels, taps = *g.w_shape[:2], prod(g.kernel)
     positions = g.y_shape[0] * prod(g.out_size)
     tiles = g.y_shape[0] * prod(-(-o // (points + 1 - k)) for o, k in zip(g.out_size, g.kernel, strict=True))
     coefficients = points * points
     if coefficients * channels * outputs * 4 > KERNEL_BYTES:
         return False
-    unfolded = positions * channels * taps * (2 * outputs / FLOPS_UNFOLDED + UNFOLD)
+    unfolded = positions * channels * (2 * taps * outputs / FLOPS_UNFOLDED + UNFOLD * copies)
     product = 2 * tiles * coefficients * channels * outputs / FLOPS_TILES
     transforms = (TRANSFORM * tiles * coefficients + PLANE * positions) * (channels + outputs + ROWS)
     return product + transforms + WEIGHTS * coefficients * channels * outputs < unfolded
