@@ -58,7 +58,7 @@ def test_small_arrays_are_not_pooled() -> None:
 
 
 def test_no_more_is_kept_than_was_in_use() -> None:
-    pool = Pool()
+    pool = Pool(slack=0)
     for scale in range(1, 40):  # arrays of many sizes, one at a time
         pool.empty((scale * LEAST,), np.uint8)
         assert pool.reserved() <= scale * LEAST * 9 // 8
@@ -67,6 +67,15 @@ def test_no_more_is_kept_than_was_in_use() -> None:
     del both
     pool.trim()
     assert pool.reserved() == 0
+
+
+def test_slack_keeps_blocks_of_sizes_that_take_turns() -> None:
+    pool = Pool(slack=3 * LEAST)
+    places = [{address(pool.empty((scale * LEAST,), np.uint8)) for _ in range(3)} for scale in (4, 3)]
+    for _ in range(3):
+        for scale, place in zip((4, 3), places, strict=True):
+            assert {address(pool.empty((scale * LEAST,), np.uint8))} == place
+    assert pool.reserved() == 7 * LEAST
 
 
 def test_trim_leaves_arrays_alone() -> None:

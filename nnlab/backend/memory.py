@@ -2,8 +2,8 @@
 
 Freed memory goes back to the operating system, which hands out zeroed pages when the next array is written: in a
 training step that costs as much as the arithmetic. Here a block is given out again as soon as no array uses it, and a
-step allocates almost nothing after the first one. What is kept, used and free together, never exceeds what was in use
-at some moment.
+step allocates almost nothing after the first one. What is kept, used and free together, exceeds what was in use at some
+moment by ``SLACK`` at most: free blocks are rarely of the size that is asked for next.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 LEAST = 1 << 16  # bytes; smaller arrays cost malloc less than this does
+SLACK = 1 << 26  # bytes
 ALIGNMENT = 64  # bytes: a line of the cache, and the widest vector
 _FREE = 2  # references to a block that no array uses: the list's and getrefcount's own
 
@@ -24,7 +25,8 @@ _FREE = 2  # references to a block that no array uses: the list's and getrefcoun
 class Pool:
     """Blocks of memory by size. An array's ``base`` is its block, so references tell which blocks are in use."""
 
-    def __init__(self) -> None:
+    def __init__(self, slack: int = SLACK) -> None:
+        self._slack = slack
         self._blocks: dict[int, deque[np.ndarray]] = {}  # of a size, the latest given out at the left
         self._lock = threading.Lock()
         self._total = self._peak = 0
@@ -59,7 +61,7 @@ class Pool:
                 return block
         used = self._total - self._unused()
         self._peak = max(self._peak, used + size)
-        self._drop(self._total + size - self._peak)
+        self._drop(self._total + size - self._peak - self._slack)
         block = _aligned(size)
         same.appendleft(block)
         self._total += size
