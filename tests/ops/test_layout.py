@@ -18,7 +18,7 @@ from nnlab.ops import (
     relu,
     unary,
 )
-from nnlab.ops._numpy import layout, parallel
+from nnlab.ops._numpy import channels, layout, parallel
 from tests.ops.common import CPU, close, rng
 
 SHAPES = [(6, 3, 8, 7), (5, 2, 9), (4, 3, 4, 6, 5)]
@@ -169,6 +169,14 @@ def test_infinite_gradients_do_not_leak_past_a_mask(p):
     x = images_last(rng(73).standard_normal(dy.shape).astype(np.float32))
     dx = relu.backward(CPU, dy=dy, y=relu.forward(CPU, x=x))
     np.testing.assert_array_equal(dx, np.where(x > 0, np.inf, 0))
+
+
+@pytest.mark.parametrize("length", [1, 4096, 4097, 8192, 10_007, 12_544])
+def test_sums_of_channels_are_as_good_as_of_runs_in_double_precision(length):
+    a, b = (rng(76, length).standard_normal((2, 2, 3, length)) + 100).astype(np.float32)
+    wide = a.astype(np.float64), b.astype(np.float64)
+    np.testing.assert_allclose(channels.total(CPU, a), wide[0].sum(axis=(0, 2)), rtol=3e-6)
+    np.testing.assert_allclose(channels.products(CPU, a, b), (wide[0] * wide[1]).sum(axis=(0, 2)), rtol=3e-6)
 
 
 def test_flattening_gives_back_the_order_it_met():
