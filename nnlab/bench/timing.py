@@ -15,6 +15,7 @@ from nnlab.bench.problem import Call
 
 WARM_UP = 2  # calls of each side before any is timed; the first may compile
 LEAST, MOST = 3, 200  # repetitions
+REST = 0.005  # seconds before a call on the CPU: another library's threads spin for so long, waiting for more work
 PATIENCE = 4  # times the budget that a slow side may take so that a quick one gets its repetitions
 
 
@@ -83,24 +84,28 @@ def interleave(be: Any, sides: Sequence[Sequence[Call]], budget: float) -> list[
         sides: for each the same computation over different inputs, which take turns.
         budget: seconds that each side gets, but :data:`LEAST` calls at least, :data:`MOST` at most.
     """
-    return take_turns([partial(_next, be, cycle(calls)) for calls in sides], budget)
+    rest = REST if be.host_memory and len(sides) > 1 else 0.0
+    return take_turns([partial(_next, be, cycle(calls)) for calls in sides], budget, rest)
 
 
 def _next(be: Any, turn: Iterator[Call]) -> float:
     return seconds(be, next(turn))
 
 
-def take_turns(timers: Sequence[Callable[[], float]], budget: float) -> list[Timing]:
-    """As :func:`interleave`, of functions that each run one call and return its seconds."""
+def take_turns(timers: Sequence[Callable[[], float]], budget: float, rest: float = REST) -> list[Timing]:
+    """As :func:`interleave`, of functions that each run one call and return its seconds; a rest before each call."""
     for timer in timers:
         for _ in range(WARM_UP):
             timer()
     times: list[list[float]] = [[] for _ in timers]
     order = list(range(len(timers)))
     while len(times[0]) < LEAST or (
-        len(times[0]) < MOST and min(map(sum, times)) < budget and max(map(sum, times)) < PATIENCE * budget
+        len(times[0]) < MOST
+        and min(map(sum, times)) + rest * len(times[0]) < budget
+        and max(map(sum, times)) < PATIENCE * budget
     ):
         for side in order:
+            time.sleep(rest)
             times[side].append(timers[side]())
         order.reverse()
     return [Timing.of(each) for each in times]

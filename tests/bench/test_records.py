@@ -85,8 +85,16 @@ def test_sides_take_turns() -> None:
 @pytest.mark.parametrize(("slow", "count"), [(0.125, 24), (10.0, 3), (2.0, 6)])
 def test_a_slow_side_does_not_take_all_the_time(slow: float, count: int) -> None:
     """Budget 3 s, the other side 0.125 s a call."""
-    quick, other = take_turns([lambda: 0.125, lambda: slow], 3.0)
+    quick, other = take_turns([lambda: 0.125, lambda: slow], 3.0, rest=0.0)
     assert quick.count == other.count == count
+
+
+def test_a_rest_before_each_call_is_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[float] = []
+    monkeypatch.setattr("nnlab.bench.timing.time.sleep", done.append)
+    quick, other = take_turns([lambda: done.append(0) or 0.125, lambda: done.append(1) or 0.25], 2.0, rest=0.375)
+    assert quick.count == other.count == 4
+    assert done == [0, 0, 1, 1] + [0.375, 0, 0.375, 1, 0.375, 1, 0.375, 0] * 2
 
 
 def test_roofline_and_ratio() -> None:
