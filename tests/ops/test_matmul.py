@@ -9,6 +9,7 @@ import pytest
 
 from nnlab.backend import get_backend
 from nnlab.ops import matmul
+from tests.ops.common import close, rng
 
 CPU = get_backend("cpu")
 SHAPES = [
@@ -103,3 +104,12 @@ def test_blocks_of_small_products(monkeypatch):
     assert blocks(64, 701, 64) is None  # no part of 701 is small
     assert blocks(65, 8, 64) is None
     assert blocks(4, 8, 50) is None
+
+
+def test_few_rows_times_a_large_weight():
+    x, w = rng(91).standard_normal((3, 3000)), rng(92).standard_normal((1500, 3000))
+    out = np.empty((3, 1500))
+    wanted = [[float(np.dot(row, column)) for column in w] for row in x]
+    close(matmul.forward(CPU, a=x, b=w.T), wanted)
+    close(matmul.forward(CPU, a=x, b=w.T, out=out), wanted)
+    close(out, wanted)

@@ -33,12 +33,13 @@ def forward(be: Backend, *, a: Any, b: Any, out: Any = None, alone: bool = False
     direct = out is not None and out.dtype == left.dtype
     y = out.reshape(shape) if direct else layout.empty(be, shape, left.dtype)
     across = y.shape[-1] > y.shape[-2]
-    # The BLAS would copy all of b for few rows of a. As b's columns times a's rows it reads them in place.
-    turned = None
-    if across and y.ndim == 2 and len(left) <= FEW and be.host_memory and right.T.flags.c_contiguous:
-        turned = layout.empty(be, shape[::-1], left.dtype)
     length = max(y.shape[-2:])
     work_in_all = y.size * a.shape[-1]
+    # The BLAS would copy all of b for few rows of a. As b's columns times a's rows it reads them in place.
+    turned = None
+    few = y.ndim == 2 and across and len(left) <= FEW and work_in_all >= PART
+    if few and be.host_memory and right.T.flags.c_contiguous:
+        turned = layout.empty(be, shape[::-1], left.dtype)
     parts = 1 if alone else min(PARTS, max(1, work_in_all // PART))
     blocks = cut(length, max(LEAST, -(-length // parts))) if y.size else []
 
