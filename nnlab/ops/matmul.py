@@ -26,7 +26,7 @@ def forward(be: Backend, *, a: Any, b: Any, out: Any = None, alone: bool = False
 def repeated(be: Backend, *, b: Any, rows: int) -> Callable[[Any, Any], None]:
     """The product with one b (K, N) of many a (rows, K): a function of a and of an array (rows, N) to overwrite.
 
-    That array must be contiguous. b is brought into the memory order that is best for that number of rows, once; it must
-    not change in between. Each product runs on the calling thread.
+    That array must be contiguous. b is brought into the memory order that is best for that number of rows, once; it
+    must not change in between. Each product runs on the calling thread.
     """
     return body(be, "matmul").repeated(be, b=b, rows=rows)

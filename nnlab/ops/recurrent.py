@@ -28,6 +28,7 @@ from nnlab.ops._numpy import layout, parallel
 BLOCKS = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 PART, ROWS = 1 << 25, 16  # multiply-adds of a step, and rows of a batch, that are worth a thread
 CHUNK, CHUNKS = 1 << 26, 4  # multiply-adds of the steps whose other products a thread makes aside; chunks at most
+STEPWISE = 8  # parts of products with lengths
 
 Order = list[tuple[int, int, int]]  # (t, place of the state before, place of the state after)
 
@@ -80,9 +81,18 @@ def _steps(saved: Saved, steps: int) -> Order:
     return [(t, t, t + 1) for t in range(steps)]
 
 
-def _product(be: Backend, a: Any, b: Any, saved: Saved, out: Any = None, alone: bool = False) -> Any:
+def _product(be: Backend, a: Any, b: Any, saved: Saved, out: Any, alone: bool) -> None:
     """a (T, B, K) times b (K, N): one product for all steps; with lengths one a step, so that no bits depend on T."""
-    return matmul.forward(be, a=a, b=b if saved.active is None else b[None], out=out, alone=alone)
+    if saved.active is None:
+        matmul.forward(be, a=a, b=b, out=out, alone=alone)
+        return
+    count = 1 if alone or be.device.type != "cpu" else STEPWISE
+    runs = [slice(*run) for run in parallel.cut(len(a), -(-len(a) // count))]
+
+    def work(i: int) -> None:
+        matmul.forward(be, a=a[runs[i]], b=b[None], out=out[runs[i]], alone=True)
+
+    parallel.run(be, work, len(runs), a.size * b.shape[1])
 
 
 def forward(

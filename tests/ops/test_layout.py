@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import nnlab
 from nnlab.geometry import pool_geometry
 from nnlab.ops import (
     adaptive_max_pool,
@@ -15,8 +16,9 @@ from nnlab.ops import (
     local_response_norm,
     max_pool,
     relu,
+    unary,
 )
-from nnlab.ops._numpy import layout, parallel
+from nnlab.ops._numpy import channels, layout, parallel
 from tests.ops.common import CPU, close, rng
 
 SHAPES = [(6, 3, 8, 7), (5, 2, 9), (4, 3, 4, 6, 5)]
@@ -98,8 +100,17 @@ def run_max(name):
     return run
 
 
+def run_unary(function):
+    def run(x, grad):
+        y = unary.forward(CPU, x=x, function=function)
+        return [y, unary.backward(CPU, dy=grad(y), y=y, function=function)], []
+
+    return run
+
+
 OPS = {
     "relu": run_relu,
+    **{function: run_unary(function) for function in unary.GRADIENTS},
     "bias_relu": run_bias_relu,
     "dropout": run_dropout,
     "batch_norm": run_batch_norm,
@@ -158,3 +169,23 @@ def test_infinite_gradients_do_not_leak_past_a_mask(p):
     x = images_last(rng(73).standard_normal(dy.shape).astype(np.float32))
     dx = relu.backward(CPU, dy=dy, y=relu.forward(CPU, x=x))
     np.testing.assert_array_equal(dx, np.where(x > 0, np.inf, 0))
+
+
+@pytest.mark.parametrize("length", [1, 4096, 4097, 8192, 10_007, 12_544])
+def test_sums_of_channels_are_as_good_as_of_runs_in_double_precision(length):
+    a, b = (rng(76, length).standard_normal((2, 2, 3, length)) + 100).astype(np.float32)
+    wide = a.astype(np.float64), b.astype(np.float64)
+    np.testing.assert_allclose(channels.total(CPU, a), wide[0].sum(axis=(0, 2)), rtol=3e-6)
+    np.testing.assert_allclose(channels.products(CPU, a, b), (wide[0] * wide[1]).sum(axis=(0, 2)), rtol=3e-6)
+
+
+def test_flattening_gives_back_the_order_it_met():
+    x = nnlab.tensor(rng(74).standard_normal((4, 3, 2, 2)), requires_grad=True)
+    images = (x.permute(1, 2, 3, 0).clone() * 2).permute(3, 0, 1, 2)
+    assert layout.is_batch_last(images._data)
+    met = []
+    images.register_hook(lambda grad: met.append(grad._data))
+    weight = rng(75).standard_normal((4, 12))
+    (images.flatten(1) * nnlab.tensor(weight)).sum().backward()
+    assert layout.is_batch_last(met[0])
+    close(x.grad.numpy(), 2 * weight.reshape(4, 3, 2, 2))

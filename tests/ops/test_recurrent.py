@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
@@ -151,6 +153,26 @@ def run(cell: str, a: dict[str, Any], reverse: bool, lengths: list[int] | None, 
     return {**found, "c_n": c_n} if lstm else {name: v for name, v in found.items() if name != "d_c0"}
 
 
+@contextmanager
+def lazily(be: Any, work: int) -> Iterator[Any]:
+    """``parallel.beside`` with another thread that does nothing by itself: tasks are done when they are waited for, or
+    at the end, the last one first."""
+    tasks: list[Any] = []
+
+    def later(task: Any) -> Any:
+        tasks.append(task)
+
+        def wait() -> None:
+            tasks.remove(task)
+            task()
+
+        return wait
+
+    yield later
+    while tasks:
+        tasks.pop()()
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("lengths", [None, [4, 1, 3], [2, 4, 4], [4, 4, 4]])
 @pytest.mark.parametrize("reverse", [False, True])
@@ -165,6 +187,8 @@ def test_the_driver_against_loops(
     elif shared == "chunks":  # as a long sequence is
         monkeypatch.setattr(ops, "CHUNK", 1)
         monkeypatch.setattr(ops, "CHUNKS", 3)
+        monkeypatch.setattr(ops.parallel, "beside", lazily)
+        monkeypatch.setattr(ops.layout, "empty", lambda be, shape, dtype: np.full(shape, np.nan, dtype))
     a = arrays(cell, 4, 3, 2, 3, 1)
     mine = {name: scattered(value) for name, value in a.items()}
     found = run(cell, mine, reverse, lengths)
@@ -219,8 +243,15 @@ def test_smaller_dtypes_are_near(cell: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_sequence_does_not_see_its_neighbours_lengths(cell: str, dtype: str) -> None:
+@pytest.mark.parametrize("pieces", [False, True])
+def test_a_sequence_does_not_see_its_neighbours_lengths(
+    cell: str, dtype: str, pieces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Value and gradient of one sequence, in every bit; sizes at which products are cut up and done by other code."""
+    if pieces:  # as large products and long sequences are
+        monkeypatch.setattr("nnlab.ops._numpy.matmul.PART", 1 << 12)
+        monkeypatch.setattr("nnlab.ops._numpy.matmul.LEAST", 1)
+        monkeypatch.setattr(ops, "CHUNK", 1)
     batch, length = 7, 5
     a = {name: v.astype(dtype) for name, v in arrays(cell, 40, batch, 33, 19, 5).items()}
     results = []

@@ -9,7 +9,7 @@ from nnlab.backend import Backend
 from nnlab.ops._numpy.layout import Order
 from nnlab.ops._numpy.parallel import blocks_of
 
-RUN = 1 << 12  # elements that are added up in the arrays' own precision, where the length has a fitting divisor
+RUN = 1 << 12  # elements at most that are added up in the arrays' own precision
 
 
 def rows(array: Any, order: Order | None) -> Any:
@@ -36,8 +36,11 @@ def products(be: Backend, a: Any, b: Any) -> Any:
     """
     xp = be.xp
     length = a.shape[2]
-    least = -(-length // RUN)
-    pieces = next((n for n in range(max(least, 1), 2 * least) if length % n == 0), 1)
+    least = max(-(-length // RUN), 1)
+    pieces = next((n for n in range(least, 2 * least) if length % n == 0), 0)
+    if not pieces:
+        whole, rest = slice(length - length % RUN), slice(length - length % RUN, None)
+        return sum(products(be, a[..., part], None if b is None else b[..., part]) for part in (whole, rest))
     a = a.reshape(*a.shape[:2], pieces, 1, length // pieces)
     b = xp.ones((a.shape[-1], 1), a.dtype) if b is None else b.reshape(*b.shape[:2], pieces, a.shape[-1], 1)
     return xp.matmul(a, b).sum(axis=(0, 2, 3, 4), dtype=xp.float64)

@@ -17,6 +17,7 @@ from nnlab.ops._numpy.precision import wide
 
 PARTS = 8  # at most: a fixed number, so that the blocks do not depend on the number of threads
 PART = 1 << 23  # multiply-adds of a part; a thread is not worth waking for less
+FEW = 32  # rows of a at most that are turned to columns
 LEAST = 32  # rows or columns of a block; less would mostly copy the other operand
 # A product of at most so many multiply-adds is a small one for OpenBLAS; blocks of so many columns are fastest.
 SMALL, WIDTHS, MOST_ROWS, SPLITS = 10**6, (64, 48, 32), 64, (1, 2, 4, 8)
@@ -27,11 +28,15 @@ def forward(be: Backend, *, a: Any, b: Any, out: Any = None, alone: bool = False
     left, right = wide(be, a), wide(be, b)
     if b.ndim == 2:
         left = left.reshape(prod(a.shape[:-1]), a.shape[-1])
-    lead = np.broadcast_shapes(left.shape[:-2], b.shape[:-2])
+    lead = np.broadcast_shapes(left.shape[:-2], b.shape[:-2]) if left.ndim > 2 or b.ndim > 2 else ()
     shape = (*lead, left.shape[-2], b.shape[-1])
     direct = out is not None and out.dtype == left.dtype
     y = out.reshape(shape) if direct else layout.empty(be, shape, left.dtype)
     across = y.shape[-1] > y.shape[-2]
+    # The BLAS would copy all of b for few rows of a. As b's columns times a's rows it reads them in place.
+    turned = None
+    if across and y.ndim == 2 and len(left) <= FEW and be.host_memory and right.T.flags.c_contiguous:
+        turned = layout.empty(be, shape[::-1], left.dtype)
     length = max(y.shape[-2:])
     work_in_all = y.size * a.shape[-1]
     parts = 1 if alone else min(PARTS, max(1, work_in_all // PART))
@@ -39,12 +44,16 @@ def forward(be: Backend, *, a: Any, b: Any, out: Any = None, alone: bool = False
 
     def work(index: int) -> None:
         part = slice(*blocks[index])
-        if across:
+        if turned is not None:
+            xp.matmul(right.T[part], left.T, out=turned[part])
+        elif across:
             xp.matmul(left, right[..., part], out=y[..., part])
         else:
             xp.matmul(left[..., part, :], right, out=y[..., part, :])
 
     run(be, work, len(blocks), work_in_all)
+    if turned is not None:
+        y[...] = turned.T
     if b.ndim == 2:
         y = y.reshape(*a.shape[:-1], b.shape[-1])
     if out is None:

@@ -28,6 +28,7 @@ import numpy as np
 
 from nnlab.backend import Backend
 from nnlab.geometry import Shape
+from nnlab.ops._numpy import layout
 from nnlab.ops._numpy.conv.transforms import banded, weight_factor
 from nnlab.ops._numpy.parallel import cut, run, scratch
 from nnlab.ops._numpy.windows import clip
@@ -192,7 +193,7 @@ def correlate(
     inputs, outputs = x.shape[1], w.shape[1 if transposed else 0]
     if not transposed:
         factors = factors.swapaxes(1, 2)
-    y = np.empty((x.shape[0], outputs, *out), np.float32)
+    y = layout.empty(be, (x.shape[0], outputs, *out), np.float32)
     x = np.ascontiguousarray(x)
     alone = factors.size * 4 <= ALONE
     blocks = cut_blocks(n, w.shape[2:], out, x.shape[0], inputs + outputs, BUDGET_ALONE if alone else BUDGET)
@@ -245,7 +246,7 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, kernel: Shape, start: Shape, n:
 def kernel_sums(be: Backend, n: int, sums: Any, shape: Shape) -> Any:
     """dw (O, C, *kernel) from the sums (n * n, O * C) of its coefficients."""
     matrix = weight_factor(n, shape[2:], False)
-    dw = np.empty(shape, np.float32)
+    dw = layout.empty(be, shape, np.float32)
     rows = dw.reshape(-1, prod(shape[2:]))
     parts = cut(len(rows), -(-len(rows) // PARTS))
 
