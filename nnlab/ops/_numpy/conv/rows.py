@@ -31,12 +31,14 @@ Range = tuple[int, int]
 Block = tuple[Range, Range]
 
 
-def cut_blocks(kernel: Shape, channels: int, outputs: int, images: int, out: Shape, itemsize: int) -> list[Block]:
-    """(rows, columns) of outputs of each block."""
+def cut_blocks(
+    kernel: Shape, channels: int, outputs: int, images: int, out: Shape, itemsize: int, whole: bool = False
+) -> list[Block]:
+    """(rows, columns) of outputs of each block; with ``whole`` no row is cut."""
     wanted = min(prod(kernel) * channels * outputs * images * prod(out) // PRODUCTS, BLOCKS)
     # A cut between rows unfolds the kernel's height less one of them twice.
     down = max(1, min(wanted, out[0] // (2 * kernel[0])))
-    across = max(1, min(-(-wanted // down), out[1] * images // COLUMNS, out[1]))
+    across = 1 if whole else max(1, min(-(-wanted // down), out[1] * images // COLUMNS, out[1]))
     columns = cut(out[1], -(-out[1] // across))
     row = kernel[1] * channels * images * max(high - low for low, high in columns) * itemsize
     most = max(BLOCK_BYTES // row - kernel[0] + 1, kernel[0])
@@ -87,13 +89,14 @@ def correlate(be: Backend, *, x: Any, w: Any, b: Any, out: Shape, start: Shape) 
     folded = 2 * outputs <= channels and kernel[1] > 1
     weights = w.transpose(3, 0, 2, 1) if folded else w.transpose(0, 2, 3, 1)
     weights = weights.reshape(kernel[1] * outputs if folded else outputs, -1)
-    blocks = cut_blocks(kernel, channels, outputs, images, out, x.dtype.itemsize)
+    unfolded = (kernel[0], 1) if folded else kernel
+    blocks = cut_blocks(unfolded, channels, outputs, images, out, x.dtype.itemsize, whole=folded)
 
     def fold(index: int) -> None:
         (r, s), (left, right) = blocks[index]
         begin, across = start[1] + left, right - left
         low, high = clip(begin, across + kernel[1] - 1, x.shape[3])
-        windows = _windows(be, x, (kernel[0], 1), (start[0], begin + low), ((r, s), (0, high - low)))
+        windows = _windows(be, x, unfolded, (start[0], begin + low), ((r, s), (0, high - low)))
         parts = scratch(be, "conv_parts", (s - r, kernel[1], outputs, high - low, images), x.dtype)
         np.matmul(weights, windows, out=parts.reshape(s - r, kernel[1] * outputs, (high - low) * images))
         target = lines[r:s, :, left:right]
