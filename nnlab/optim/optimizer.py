@@ -72,6 +72,14 @@ class Optimizer:
         betas = group["betas"]
         self._require(group, "betas", len(betas) == 2 and all(0 <= b < 1 for b in betas), "be two numbers in [0, 1)")
 
+    def _require_one_group(self, group: dict[str, Any]) -> None:
+        """For optimizers that take all parameters as one vector."""
+        if self.param_groups:
+            raise ArgumentError(complaint(self._name(), "params", "be one group", len(self.param_groups) + 1))
+        devices = sorted({str(p.device) for p in group["params"]})
+        if len(devices) > 1:
+            raise DeviceError(complaint(self._name(), "params", "be on one device", devices))
+
     def add_param_group(self, param_group: Any) -> None:
         """Add a group: a dict with 'params' (parameters or (name, parameter) pairs) and options."""
         if not isinstance(param_group, dict) or "params" not in param_group:
