@@ -169,6 +169,16 @@ def test_worked_numbers() -> None:
     assert p.item() == pytest.approx(0.9)  # the first step has the size of the rate, whatever the gradient's
 
 
+def test_centered_rmsprop_under_constant_gradients() -> None:
+    """Their variance tends to 0 and rounding takes it below: no root of that is taken."""
+    p = nn.Parameter(nnlab.zeros(1000))
+    optimizer = optim.RMSprop([p], lr=1e-9, alpha=0.5, centered=True)
+    for _ in range(60):
+        p.grad = nnlab.linspace(0.1, 5.0, 1000)
+        optimizer.step()
+    assert np.isfinite(p.detach().numpy()).all()
+
+
 def test_training_goes_down() -> None:
     nnlab.manual_seed(0)
     net = nn.Linear(3, 1)

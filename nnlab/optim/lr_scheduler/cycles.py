@@ -93,7 +93,7 @@ class CyclicLR(_Cycle):
         self._take_momentum(cycle_momentum, base_momentum, max_momentum)
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, lowest, strict=True):
-                group["lr"] = group["initial_lr"] = lr
+                group["initial_lr"] = lr
         super().__init__(optimizer, last_epoch)
 
     def _scale(self, cycle: int) -> float:
