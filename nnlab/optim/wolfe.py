@@ -82,7 +82,7 @@ def search(
 
     before, new, tried = start, evaluate(t), 0
     while tried < most:
-        if not far_enough(new) or (tried > 1 and new.value >= before.value):
+        if not far_enough(new) or new.value >= before.value:
             break
         if level(new):
             return new, tried + 1
