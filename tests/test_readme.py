@@ -34,6 +34,6 @@ def test_there_are_examples():
     assert "```python" in TEXT
 
 
-@pytest.mark.parametrize("path", re.findall(r"(?:docs|benchmarks)/[\w/.-]+\w|\b[A-Z]+\.md", TEXT))
+@pytest.mark.parametrize("path", re.findall(r"(?:docs|benchmarks|examples)/[\w/.-]+\w|\b[A-Z]+\.md", TEXT))
 def test_named_files_exist(root, path):
     assert (root / path).exists()

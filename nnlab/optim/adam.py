@@ -47,22 +47,15 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def _check(self, group: dict[str, Any]) -> None:
-        self._check_common(group)
-        betas = group["betas"]
-        self._require(group, "betas", len(betas) == 2 and all(0 <= b < 1 for b in betas), "be two numbers in [0, 1)")
-        self._require(group, "eps", group["eps"] >= 0, "not be negative")
+        self._require_not_negative(group, "lr", "eps", "weight_decay")
+        self._require_betas(group)
 
     def _update(self, group: dict[str, Any], be: Backend, params: list[Tensor]) -> None:
-        by_step: dict[int, list[Tensor]] = {}
-        for param in params:
-            entry = self.state.setdefault(param, {"step": 0})
-            entry["step"] += 1
-            by_step.setdefault(entry["step"], []).append(param)
-        for t, some in by_step.items():
+        for t, some in self._counted(params):
             ops.step(
                 be,
                 params=[p._data for p in some],
-                grads=[p.grad._data for p in some],  # type: ignore[union-attr]
+                grads=self._gradients(some),
                 exp_avgs=self._arrays(some, "exp_avg"),
                 exp_avg_sqs=self._arrays(some, "exp_avg_sq"),
                 max_exp_avg_sqs=self._arrays(some, "max_exp_avg_sq") if group["amsgrad"] else None,

@@ -12,6 +12,10 @@ from nnlab.autograd import Tensor, enable_grad, no_grad
 from nnlab.autograd.creation import from_numpy
 from nnlab.backend import Backend
 from nnlab.errors import ArgumentError, CheckpointError, DeviceError, ShapeError, complaint
+from nnlab.ops import adaptive
+
+# PyTorch keeps these numbers of the state in tensors.
+_NUMBERS = {"mu_product": float, "step": int}
 
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
 
@@ -60,9 +64,21 @@ class Optimizer:
         if not good:
             raise ArgumentError(complaint(self._name(), name, must, group[name]))
 
-    def _check_common(self, group: dict[str, Any]) -> None:
-        for name in ("lr", "weight_decay"):
+    def _require_not_negative(self, group: dict[str, Any], *names: str) -> None:
+        for name in names:
             self._require(group, name, group[name] >= 0, "not be negative")
+
+    def _require_betas(self, group: dict[str, Any]) -> None:
+        betas = group["betas"]
+        self._require(group, "betas", len(betas) == 2 and all(0 <= b < 1 for b in betas), "be two numbers in [0, 1)")
+
+    def _require_one_group(self, group: dict[str, Any]) -> None:
+        """For optimizers that take all parameters as one vector."""
+        if self.param_groups:
+            raise ArgumentError(complaint(self._name(), "params", "be one group", len(self.param_groups) + 1))
+        devices = sorted({str(p.device) for p in group["params"]})
+        if len(devices) > 1:
+            raise DeviceError(complaint(self._name(), "params", "be on one device", devices))
 
     def add_param_group(self, param_group: Any) -> None:
         """Add a group: a dict with 'params' (parameters or (name, parameter) pairs) and options."""
@@ -138,13 +154,25 @@ class Optimizer:
             shapes = f"{tuple(param.shape)} but its gradient {tuple(param.grad.shape)}"
             raise ShapeError(f"[{self._name()}] a parameter has shape {shapes}")
 
-    def _arrays(self, params: list[Tensor], name: str) -> list[Any]:
-        """The raw arrays of one entry of the state, made on first use as zeros like the parameter."""
+    def _counted(self, params: list[Tensor]) -> list[tuple[int, list[Tensor]]]:
+        """Count one more step of each parameter; parameters by the number of their step."""
+        by_step: dict[int, list[Tensor]] = {}
+        for param in params:
+            entry = self.state.setdefault(param, {"step": 0})
+            entry["step"] += 1
+            by_step.setdefault(entry["step"], []).append(param)
+        return list(by_step.items())
+
+    def _gradients(self, params: list[Tensor]) -> list[Any]:
+        return [param.grad._data for param in params]  # type: ignore[union-attr]
+
+    def _arrays(self, params: list[Tensor], name: str, fill: float = 0) -> list[Any]:
+        """The raw arrays of one entry of the state, shaped like the parameters and filled on first use."""
         arrays = []
         for param in params:
             entry = self.state.setdefault(param, {})
             if name not in entry:
-                entry[name] = param.new_zeros(param.shape)
+                entry[name] = param.new_full(param.shape, fill)
             if entry[name]._be is not param._be:
                 raise DeviceError(
                     f"[{self._name()}] a parameter is on {param.device} but its {name!r} on {entry[name].device}; "
@@ -152,6 +180,29 @@ class Optimizer:
                 )
             arrays.append(entry[name]._data)
         return arrays
+
+    def _adapt(
+        self,
+        rule: str,
+        group: dict[str, Any],
+        be: Backend,
+        params: list[Tensor],
+        states: dict[str, float],
+        **numbers: float | None,
+    ) -> None:
+        """One step by a rule of ``nnlab/ops/adaptive.py``; ``states``: its arrays, and what they begin with."""
+        decay, decoupled = group.get("weight_decay", 0), group.get("decoupled_weight_decay", False)
+        adaptive.step(
+            be,
+            rule,
+            params=[p._data for p in params],
+            grads=self._gradients(params),
+            states={name: self._arrays(params, name, fill) for name, fill in states.items()},
+            maximize=group["maximize"],
+            decay=0 if decoupled else decay,
+            shrink=1 - group["lr"] * decay if decoupled else 1,
+            **numbers,
+        )
 
     # State.
 
@@ -180,6 +231,9 @@ class Optimizer:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over options and state; tensors are copied to each parameter's device, host arrays are welcome.
 
+        A state_dict of PyTorch's optimizer of the same name fits, once its tensors are NumPy arrays; options that only
+        that one has (foreach, fused, ...) are passed over.
+
         Raises:
             CheckpointError: the groups, parameters or shapes do not fit.
         """
@@ -202,11 +256,13 @@ class Optimizer:
         self.state = state
         for group, saved in zip(self.param_groups, saved_groups, strict=True):
             for name, value in saved.items():
-                if name != "params":
+                if name in self.defaults or name == "initial_lr":
                     group[name] = tuple(value) if isinstance(value, list) else value
 
     def _restored(self, key: str, name: str, value: Any, param: Tensor) -> Any:
         if isinstance(value, np.ndarray):
+            if name in _NUMBERS:
+                return _NUMBERS[name](value)
             value = from_numpy(value)
         if not isinstance(value, Tensor):
             return value

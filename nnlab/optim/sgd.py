@@ -46,8 +46,7 @@ class SGD(Optimizer):
         super().__init__(params, defaults)
 
     def _check(self, group: dict[str, Any]) -> None:
-        self._check_common(group)
-        self._require(group, "momentum", group["momentum"] >= 0, "not be negative")
+        self._require_not_negative(group, "lr", "momentum", "weight_decay")
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ArgumentError(
                 f"[SGD] 'nesterov' needs momentum > 0 and dampening = 0, got momentum={group['momentum']!r}, "
@@ -64,7 +63,7 @@ class SGD(Optimizer):
                 ops.step(
                     be,
                     params=[p._data for p in some],
-                    grads=[p.grad._data for p in some],  # type: ignore[union-attr]
+                    grads=self._gradients(some),
                     buffers=self._arrays(some, "momentum_buffer") if momentum else None,
                     first=first,
                     lr=float(group["lr"]),

@@ -26,13 +26,15 @@ _LIMITS: tuple[tuple[str, Callable[[Any, Any], bool], str], ...] = (
     ("above", operator.gt, "be greater than"),
     ("below", operator.lt, "be less than"),
 )
-_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.01}
+OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad", "adadelta", "rmsprop", "adamax", "nadam", "radam")
+_RATES = {"adagrad": 1e-2, "adadelta": 1.0, "adamax": 2e-3, "nadam": 2e-3}
+_DECAY = {"sgd": 5e-4, "adamw": 0.01}
 
 
 def _rate(optimizer: str, model: str) -> float:
     """A learning rate to begin with: batch normalisation bears a larger one."""
     if optimizer != "sgd":
-        return 1e-3
+        return _RATES.get(optimizer, 1e-3)
     return 0.05 if model == "vgg_small" or model.endswith("_bn") else 0.01
 
 
@@ -80,17 +82,17 @@ class TrainConfig:
         None, "Stop after so many epochs without a better validation result.", group="Training", low=1, extend=True
     )
     seed: int = _option(0, "Seed of everything random.", group="Training", low=0, below=2**63)
-    optimizer: str = _option("sgd", "Optimizer.", group="Optimizer", choices=("sgd", "adam", "adamw"))
+    optimizer: str = _option("sgd", "Optimizer.", group="Optimizer", choices=OPTIMIZERS)
     lr: float | None = _option(
         None,
         "Learning rate (after the warm-up); default: 0.05 for sgd (0.01 if the network has no batch normalisation), "
-        "0.001 for adam and adamw.",
+        "1 for adadelta, 0.01 for adagrad, 0.002 for adamax and nadam, 0.001 for the others.",
         group="Optimizer",
         above=0.0,
     )
     momentum: float = _option(0.9, "Momentum of SGD (Nesterov's).", group="Optimizer", low=0.0, below=1.0)
     weight_decay: float | None = _option(
-        None, "Weight decay; default: 0.0005 for sgd, 0 for adam, 0.01 for adamw.", group="Optimizer", low=0.0
+        None, "Weight decay; default: 0.0005 for sgd, 0.01 for adamw, 0 for the others.", group="Optimizer", low=0.0
     )
     schedule: str = _option(
         "cosine", "Learning-rate schedule.", group="Optimizer", choices=("cosine", "step", "plateau", "none")
@@ -122,7 +124,7 @@ class TrainConfig:
         if self.lr is None:
             self.lr = _rate(self.optimizer, self.model)
         if self.weight_decay is None:
-            self.weight_decay = _DECAY[self.optimizer]
+            self.weight_decay = _DECAY.get(self.optimizer, 0.0)
 
     def _check(self, name: str, limits: Mapping[str, Any], value: Any) -> None:
         annotation = str(self.__annotations__[name])

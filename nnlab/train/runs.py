@@ -23,6 +23,17 @@ from nnlab.train.trainer import Trainer
 
 RUNS = Path("runs")
 
+_OPTIMIZERS: dict[str, Any] = {
+    "adam": optim.Adam,
+    "adamw": optim.AdamW,
+    "adagrad": optim.Adagrad,
+    "adadelta": optim.Adadelta,
+    "rmsprop": optim.RMSprop,
+    "adamax": optim.Adamax,
+    "nadam": optim.NAdam,
+    "radam": optim.RAdam,
+}
+
 
 # Folders.
 
@@ -139,8 +150,7 @@ def build_optimizer(config: TrainConfig, model: Module) -> Any:
     assert config.lr is not None
     if config.optimizer == "sgd":
         return optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
-    kind = optim.Adam if config.optimizer == "adam" else optim.AdamW
-    return kind(groups, lr=config.lr)
+    return _OPTIMIZERS[config.optimizer](groups, lr=config.lr)
 
 
 def rate_factor(config: TrainConfig, steps: int, step: int) -> float:

@@ -16,6 +16,13 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
     ("Adam", {"lr": 0.1, "amsgrad": True}),
     ("AdamW", {"lr": 0.1}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "initial_accumulator_value": 0.1}),
+    ("Adadelta", {"weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.1, "momentum": 0.9, "centered": True}),
+    ("Adamax", {"lr": 0.1}),
+    ("NAdam", {"lr": 0.1, "momentum_decay": 0.1}),
+    ("RAdam", {"lr": 0.1, "betas": (0.5, 0.9)}),
+    ("Rprop", {"lr": 0.01, "step_sizes": (1e-3, 0.1)}),
 ]
 
 
@@ -34,17 +41,22 @@ def train(net: nn.Sequential, optimizer: optim.Optimizer, steps: range) -> None:
 
 def through_files(state: dict[str, Any]) -> dict[str, Any]:
     """As a checkpoint does it: arrays apart, everything else through JSON (where all keys are strings)."""
-    stored = {
-        str(key): {n: v.numpy().copy() if isinstance(v, nnlab.Tensor) else v for n, v in entry.items()}
-        for key, entry in state["state"].items()
-    }
-    rest = {key: {n: v for n, v in e.items() if not isinstance(v, np.ndarray)} for key, e in stored.items()}
-    loaded = json.loads(json.dumps({"state": rest, "param_groups": state["param_groups"]}))
-    for key, entry in stored.items():
-        loaded["state"][key] = {
-            n: v if isinstance(v, np.ndarray) else loaded["state"][key][n] for n, v in entry.items()
-        }
-    return loaded
+    arrays: list[np.ndarray] = []
+
+    def out(value: Any) -> Any:
+        if isinstance(value, nnlab.Tensor):
+            arrays.append(value.numpy().copy())
+            return {"array": len(arrays) - 1}
+        if isinstance(value, dict):
+            return {str(key): out(each) for key, each in value.items()}
+        return [out(each) for each in value] if isinstance(value, list | tuple) else value
+
+    def back(value: Any) -> Any:
+        if isinstance(value, dict):
+            return arrays[value["array"]] if "array" in value else {key: back(each) for key, each in value.items()}
+        return [back(each) for each in value] if isinstance(value, list) else value
+
+    return back(json.loads(json.dumps(out(state))))
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -121,3 +133,57 @@ def test_errors() -> None:
     state["state"].pop("0.bias")
     with pytest.raises(CheckpointError, match="unknown parameter 'ghost'"):
         optimizer.load_state_dict(state)
+
+
+TORCH_KINDS = [*KINDS, ("LBFGS", {"max_iter": 3, "line_search_fn": "strong_wolfe"})]
+
+
+@pytest.mark.parametrize("way", ["ours to theirs", "theirs to ours"])
+@pytest.mark.parametrize(("name", "options"), TORCH_KINDS)
+def test_states_move_between_pytorch_and_us(name: str, options: dict[str, Any], way: str) -> None:
+    """Three steps here, the state carried over, three steps there: as if all were done in one place."""
+    torch = pytest.importorskip("torch")
+    torch.set_default_dtype(torch.float64)
+    try:
+        start = np.random.default_rng(0).standard_normal((3, 2))
+        target = np.random.default_rng(1).standard_normal((3, 2))
+        libs = [(nnlab, optim, nn.Parameter), (torch, torch.optim, torch.nn.Parameter)]
+
+        def made(side: int, values: np.ndarray, **more: Any) -> tuple[Any, Any, Any]:
+            lib, rules, wrap = libs[side]
+            p = wrap(lib.tensor(values))
+            optimizer = getattr(rules, name)([p], **options, **more)
+
+            def closure() -> Any:
+                optimizer.zero_grad()
+                loss = ((p - lib.tensor(target)) ** 4).sum()
+                loss.backward()
+                return loss
+
+            return p, optimizer, closure
+
+        def steps(optimizer: Any, closure: Any, count: int) -> None:
+            for _ in range(count):
+                optimizer.step(closure)
+
+        def carried(value: Any, side: int) -> Any:
+            if isinstance(value, nnlab.Tensor | torch.Tensor):
+                host = value.detach().numpy().copy()
+                return torch.tensor(host) if side else host
+            if isinstance(value, dict):
+                return {key: carried(each, side) for key, each in value.items()}
+            return type(value)(carried(each, side) for each in value) if isinstance(value, list | tuple) else value
+
+        first, second = (0, 1) if way == "ours to theirs" else (1, 0)
+        p, optimizer, closure = made(first, start)
+        steps(optimizer, closure, 3)
+        q, other, closure_there = made(second, p.detach().numpy().copy())
+        other.load_state_dict(carried(optimizer.state_dict(), second))
+        steps(other, closure_there, 3)
+        steps(optimizer, closure, 3)
+        np.testing.assert_allclose(q.detach().numpy(), p.detach().numpy(), rtol=1e-12, atol=1e-12)
+        if second == 0:
+            json.dumps(other.param_groups[0] | {"params": []})
+            assert set(other.param_groups[0]) == {"params", *other.defaults}
+    finally:
+        torch.set_default_dtype(torch.float32)

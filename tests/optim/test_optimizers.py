@@ -1,7 +1,8 @@
-"""SGD, Adam and AdamW against PyTorch, trajectory by trajectory; options, groups and errors."""
+"""Optimizers against PyTorch and against loops, trajectory by trajectory; options, groups and errors."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import nnlab
 from nnlab import nn, optim
 from nnlab.errors import ArgumentError, DeviceError, GraphError, ShapeError
+from tests.oracles import optim as oracles
 
 STEPS = 20
 SHAPES = [(3, 4), (5,), (2, 2, 2)]
@@ -29,7 +31,36 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("AdamW", {}),
     ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "amsgrad": True}),
     ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "maximize": True, "betas": (0.0, 0.5)}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.1, "eps": 1e-3}),
+    ("Adagrad", {"lr": 0.1, "initial_accumulator_value": 0.5, "maximize": True}),
+    ("Adadelta", {}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.6, "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adadelta", {"rho": 0.0, "maximize": True, "weight_decay": 0.1}),
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.1, "alpha": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.1, "momentum": 0.9, "alpha": 0.7}),
+    ("RMSprop", {"lr": 0.1, "centered": True, "alpha": 0.7}),
+    ("RMSprop", {"lr": 0.1, "centered": True, "momentum": 0.5, "weight_decay": 0.1, "maximize": True}),
+    ("Adamax", {}),
+    ("Adamax", {"lr": 0.1, "betas": (0.7, 0.8), "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adamax", {"lr": 0.1, "maximize": True}),
+    ("NAdam", {}),
+    ("NAdam", {"lr": 0.1, "betas": (0.7, 0.8), "eps": 1e-3, "weight_decay": 0.1, "momentum_decay": 0.1}),
+    ("NAdam", {"lr": 0.1, "weight_decay": 0.2, "decoupled_weight_decay": True, "maximize": True}),
+    ("RAdam", {}),
+    ("RAdam", {"lr": 0.1, "betas": (0.7, 0.8), "eps": 1e-3, "weight_decay": 0.1}),
+    ("RAdam", {"lr": 0.1, "betas": (0.0, 0.5), "maximize": True}),
+    ("RAdam", {"lr": 0.1, "weight_decay": 0.2, "decoupled_weight_decay": True}),
+    ("Rprop", {}),
+    ("Rprop", {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (0.05, 0.2), "maximize": True}),
 ]
+KINDS = sorted({name for name, _ in CASES})
+
+
+def busiest(name: str) -> dict[str, Any]:
+    """Of an optimizer's cases the one with most options."""
+    return max((options for kind, options in CASES if kind == name), key=len)
 
 
 def gradient(step: int, i: int) -> np.ndarray | None:
@@ -39,9 +70,17 @@ def gradient(step: int, i: int) -> np.ndarray | None:
     return np.random.default_rng([step, i]).standard_normal(SHAPES[i]) * (1 + step % 3)
 
 
+@pytest.fixture
+def torch() -> Iterator[Any]:
+    """PyTorch with float64 as its default: some of its optimizers keep products of numbers in the default dtype."""
+    peer = pytest.importorskip("torch")
+    peer.set_default_dtype(peer.float64)
+    yield peer
+    peer.set_default_dtype(peer.float32)
+
+
 @pytest.mark.parametrize(("name", "options"), CASES)
-def test_against_torch(name: str, options: dict[str, Any]) -> None:
-    torch = pytest.importorskip("torch")
+def test_against_torch(torch: Any, name: str, options: dict[str, Any]) -> None:
     starts = [np.random.default_rng(i).standard_normal(shape) for i, shape in enumerate(SHAPES)]
     ours = [nn.Parameter(nnlab.tensor(x)) for x in starts]
     theirs = [torch.nn.Parameter(torch.tensor(x)) for x in starts]
@@ -59,7 +98,27 @@ def test_against_torch(name: str, options: dict[str, Any]) -> None:
             np.testing.assert_allclose(x.detach().numpy(), y.detach().numpy(), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam"])
+@pytest.mark.parametrize(("name", "options"), [case for case in CASES if hasattr(oracles, case[0].lower())
+                                               and case[0] not in ("SGD", "Adam")])  # fmt: skip
+def test_against_loops(name: str, options: dict[str, Any]) -> None:
+    """Float64 loops over single elements, for machines without PyTorch (SGD and Adam: tests/cuda/cases)."""
+    start = np.random.default_rng(0).standard_normal(SHAPES[0])
+    gradients = [np.random.default_rng([step, 0]).standard_normal(SHAPES[0]) for step in range(STEPS)]
+    param = nn.Parameter(nnlab.tensor(start))
+    optimizer = getattr(optim, name)([param], **options)
+    found = []
+    for g in gradients:
+        param.grad = nnlab.tensor(g)
+        optimizer.step()
+        found.append(param.detach().numpy().copy())
+    loop = getattr(oracles, name.lower())
+    rate = {"lr": optimizer.defaults["lr"]}
+    for at in np.ndindex(*SHAPES[0]):
+        path = loop(float(start[at]), [float(g[at]) for g in gradients], **(rate | options))
+        np.testing.assert_allclose([x[at] for x in found], path, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_large_parameters_are_cut_into_blocks_without_a_difference(name: str) -> None:
     """More elements than a block, and a parameter and a gradient that are not contiguous."""
     g = np.random.default_rng(0).standard_normal((300, 500))
@@ -74,8 +133,7 @@ def test_large_parameters_are_cut_into_blocks_without_a_difference(name: str) ->
             turned = layout == "views"
             params = [nn.Parameter(nnlab.tensor(x.T.copy()).T if turned else nnlab.tensor(x))]
             params[0].grad = nnlab.tensor(g.T.copy()).T if turned else nnlab.tensor(g)
-        kwargs = {"momentum": 0.9} if name == "SGD" else {"amsgrad": True}
-        optimizer = getattr(optim, name)(params, lr=0.1, weight_decay=0.1, **kwargs)
+        optimizer = getattr(optim, name)(params, **(busiest(name) | {"lr": 0.1}))
         for _ in range(3):
             optimizer.step()
         results.append(np.stack([p.detach().numpy() for p in params]).reshape(300, 500))
@@ -83,12 +141,11 @@ def test_large_parameters_are_cut_into_blocks_without_a_difference(name: str) ->
     assert np.array_equal(results[0], results[2])
 
 
-@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
-def test_a_parameter_without_dimensions(kind: Any) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_a_parameter_without_dimensions(name: str) -> None:
     """It moves as one of one element does."""
     scalar, vector = nn.Parameter(nnlab.tensor(2.0)), nn.Parameter(nnlab.tensor([2.0]))
-    more = {"momentum": 0.9} if kind is optim.SGD else {"amsgrad": True}
-    optimizers = [kind([p], lr=0.1, weight_decay=0.01, **more) for p in (scalar, vector)]
+    optimizers = [getattr(optim, name)([p], **busiest(name)) for p in (scalar, vector)]
     for _ in range(3):
         for p, optimizer in zip((scalar, vector), optimizers, strict=True):
             optimizer.zero_grad()
@@ -110,6 +167,16 @@ def test_worked_numbers() -> None:
     p.grad = nnlab.tensor([1e-3], dtype=nnlab.float64)
     adam.step()
     assert p.item() == pytest.approx(0.9)  # the first step has the size of the rate, whatever the gradient's
+
+
+def test_centered_rmsprop_under_constant_gradients() -> None:
+    """Their variance tends to 0 and rounding takes it below: no root of that is taken."""
+    p = nn.Parameter(nnlab.zeros(1000))
+    optimizer = optim.RMSprop([p], lr=1e-9, alpha=0.5, centered=True)
+    for _ in range(60):
+        p.grad = nnlab.linspace(0.1, 5.0, 1000)
+        optimizer.step()
+    assert np.isfinite(p.detach().numpy()).all()
 
 
 def test_training_goes_down() -> None:
@@ -187,6 +254,20 @@ def test_groups_and_names() -> None:
         (lambda p: optim.Adam([p], betas=(0.9, 1.0)), r"\[Adam\] 'betas' must be two numbers in \[0, 1\), got"),
         (lambda p: optim.Adam([p], eps=-1), r"\[Adam\] 'eps' must not be negative"),
         (lambda p: optim.AdamW([p], lr=-1), r"\[AdamW\] 'lr' must not be negative"),
+        (lambda p: optim.Adagrad([p], lr_decay=-1), r"\[Adagrad\] 'lr_decay' must not be negative, got -1"),
+        (lambda p: optim.Adagrad([p], initial_accumulator_value=-1), r"'initial_accumulator_value' must not be neg"),
+        (lambda p: optim.Adadelta([p], rho=1.5), r"\[Adadelta\] 'rho' must be in \[0, 1\], got 1.5"),
+        (lambda p: optim.Adadelta([p], eps=-1), r"\[Adadelta\] 'eps' must not be negative"),
+        (lambda p: optim.RMSprop([p], alpha=-0.1), r"\[RMSprop\] 'alpha' must be in \[0, 1\], got -0.1"),
+        (lambda p: optim.RMSprop([p], momentum=-1), r"\[RMSprop\] 'momentum' must not be negative"),
+        (lambda p: optim.Adamax([p], betas=(0.9,)), r"\[Adamax\] 'betas' must be two numbers in \[0, 1\)"),
+        (lambda p: optim.NAdam([p], momentum_decay=-1), r"\[NAdam\] 'momentum_decay' must not be negative"),
+        (lambda p: optim.NAdam([p], betas=(-0.1, 0.9)), r"\[NAdam\] 'betas' must be two numbers"),
+        (lambda p: optim.RAdam([p], weight_decay=-1), r"\[RAdam\] 'weight_decay' must not be negative"),
+        (lambda p: optim.RAdam([p], betas=(0.9, 1)), r"\[RAdam\] 'betas' must be two numbers"),
+        (lambda p: optim.Rprop([p], etas=(1.2, 0.5)), r"\[Rprop\] 'etas' must be one number in \(0, 1\), one above 1"),
+        (lambda p: optim.Rprop([p], step_sizes=(2, 1)), r"\[Rprop\] 'step_sizes' must be two numbers in order, from 0"),
+        (lambda p: optim.Rprop([{"params": [p], "lr": -1}]), r"\[Rprop\] 'lr' must not be negative"),
     ],
 )
 def test_bad_arguments(make: Any, message: str) -> None:

@@ -20,7 +20,7 @@ from nnlab.train.config import TrainConfig, read_config_file
         ({"epochs": True}, "'epochs' must be of type int, got True"),
         ({"epochs": None}, "'epochs' must have a value, got None"),
         ({"momentum": 1.0}, "'momentum' must be less than 1.0"),
-        ({"optimizer": "lion"}, "'optimizer' must be one of sgd, adam, adamw, got 'lion'"),
+        ({"optimizer": "lion"}, "'optimizer' must be one of sgd, adam, adamw, .*, got 'lion'"),
     ],
 )
 def test_impossible_values_are_named(values: dict[str, object], message: str) -> None:
@@ -72,6 +72,9 @@ def test_resuming_may_extend_but_not_change() -> None:
         ({"model": "alexnet"}, 0.01, 5e-4),
         ({"optimizer": "adam"}, 0.001, 0.0),
         ({"optimizer": "adamw", "lr": 0.01}, 0.01, 0.01),
+        ({"optimizer": "adadelta"}, 1.0, 0.0),
+        ({"optimizer": "rmsprop", "weight_decay": 0.1}, 0.001, 0.1),
+        ({"optimizer": "nadam"}, 0.002, 0.0),
     ],
 )
 def test_rate_and_decay_suit_optimizer_and_network(values: dict[str, object], rate: float, decay: float) -> None:

@@ -13,7 +13,7 @@ from nnlab.data import ArrayImages
 from nnlab.data import transforms as T
 from nnlab.errors import ArgumentError, CheckpointError
 from nnlab.optim.lr_scheduler import ReduceLROnPlateau
-from nnlab.train.config import TrainConfig
+from nnlab.train.config import OPTIMIZERS, TrainConfig
 from nnlab.train.preprocess import Preprocess, common_size
 from nnlab.train.runs import build_optimizer, build_scheduler, rate_factor
 
@@ -108,8 +108,10 @@ def test_optimizers() -> None:
     assert (second["params"], second["weight_decay"]) == (["0.bias", "1.weight", "1.bias", "3.bias"], 0.0)
     assert first["nesterov"] and first["momentum"] == 0.9 and first["lr"] == 0.2
     assert not build_optimizer(TrainConfig(momentum=0.0), model).param_groups[0]["nesterov"]
-    assert type(build_optimizer(TrainConfig(optimizer="adam"), model)) is optim.Adam
-    assert type(build_optimizer(TrainConfig(optimizer="adamw"), model)) is optim.AdamW
+    for name in OPTIMIZERS:
+        made = build_optimizer(TrainConfig(optimizer=name, lr=0.3), model)
+        assert type(made).__name__.lower() == name
+        assert [group["lr"] for group in made.param_groups] == [0.3, 0.3]
     assert isinstance(build_scheduler(TrainConfig(schedule="plateau"), sgd, 5), ReduceLROnPlateau)
     build_scheduler(TrainConfig(lr=0.2, warmup_epochs=1), sgd, 4)
     assert sgd.param_groups[0]["lr"] == pytest.approx(0.2 / 5)

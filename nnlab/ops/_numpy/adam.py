@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from nnlab.backend import Backend
-from nnlab.ops._numpy.sgd import pieces
+from nnlab.ops._numpy.sgd import downhill, pieces
 
 
 def step(
@@ -32,12 +32,9 @@ def step(
     highest = max_exp_avg_sqs or [None] * len(params)
     for whole in zip(params, grads, exp_avgs, exp_avg_sqs, highest, strict=True):
         for p, g, m, v, u in pieces(be, list(whole)):
-            if maximize:
-                g = -g
+            g = downhill(xp, p, g, 0 if decoupled else weight_decay, maximize)
             if weight_decay and decoupled:
                 p *= 1 - lr * weight_decay
-            elif weight_decay:
-                g = g + p * weight_decay
             scaled = g * (1 - beta1)
             m *= beta1
             m += scaled

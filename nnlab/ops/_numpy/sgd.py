@@ -28,6 +28,14 @@ def pieces(be: Backend, arrays: list[Any]) -> Iterator[list[Any]]:
         yield [None if a is None else a[start : start + BLOCK] for a in flat]
 
 
+def downhill(xp: Any, p: Any, g: Any, decay: float, maximize: bool) -> Any:
+    """``(-g if maximize else g) + decay * p``; g itself if nothing is to be done."""
+    if decay:
+        d = p * decay
+        return xp.subtract(d, g, out=d) if maximize else xp.add(d, g, out=d)
+    return -g if maximize else g
+
+
 def step(
     be: Backend,
     *,
@@ -45,12 +53,7 @@ def step(
     xp = be.xp
     for p_all, g_all, v_all in zip(params, grads, buffers or [None] * len(params), strict=True):
         for p, g, v in pieces(be, [p_all, g_all, v_all]):
-            d = g
-            if weight_decay:
-                d = p * weight_decay
-                xp.subtract(d, g, out=d) if maximize else xp.add(d, g, out=d)
-            elif maximize:
-                d = -g
+            d = downhill(xp, p, g, weight_decay, maximize)
             if v is not None:
                 if first:
                     v[...] = d

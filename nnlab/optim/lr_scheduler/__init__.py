@@ -7,7 +7,8 @@ Warm-up is ``SequentialLR(optimizer, [LinearLR(...), ...], milestones=[...])``.
 
 from __future__ import annotations
 
-from nnlab.optim.lr_scheduler.base import LRScheduler, SequentialLR
+from nnlab.optim.lr_scheduler.base import ChainedScheduler, LRScheduler, SequentialLR
+from nnlab.optim.lr_scheduler.cycles import CyclicLR, OneCycleLR
 from nnlab.optim.lr_scheduler.epochs import (
     ConstantLR,
     CosineAnnealingLR,
@@ -15,20 +16,27 @@ from nnlab.optim.lr_scheduler.epochs import (
     ExponentialLR,
     LambdaLR,
     LinearLR,
+    MultiplicativeLR,
     MultiStepLR,
+    PolynomialLR,
     StepLR,
 )
 from nnlab.optim.lr_scheduler.plateau import ReduceLROnPlateau
 
 __all__ = [
+    "ChainedScheduler",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
     "MultiStepLR",
+    "MultiplicativeLR",
+    "OneCycleLR",
+    "PolynomialLR",
     "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nnlab.errors import ArgumentError, complaint
@@ -22,9 +22,7 @@ class LRScheduler:
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise ArgumentError(complaint(self._name(), "optimizer", "be an Optimizer", type(optimizer).__name__))
-        self.optimizer = optimizer
+        self._take_optimizer(optimizer)
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
@@ -36,12 +34,25 @@ class LRScheduler:
         self._last_lr: list[float] = []
         self.step()
 
+    def _take_optimizer(self, optimizer: Optimizer) -> None:
+        self._require("optimizer", isinstance(optimizer, Optimizer), "be an Optimizer", type(optimizer).__name__)
+        self.optimizer = optimizer
+
     def _name(self) -> str:
         return type(self).__name__
 
     def _require(self, name: str, good: bool, must: str, got: Any) -> None:
         if not good:
             raise ArgumentError(complaint(self._name(), name, must, got))
+
+    def _functions(
+        self, name: str, given: Callable[..., Any] | Sequence[Callable[..., Any]]
+    ) -> list[Callable[..., Any]]:
+        """One function for each group."""
+        groups = len(self.optimizer.param_groups)
+        listed = [given] * groups if callable(given) else list(given)
+        self._require(name, len(listed) == groups, f"hold {groups} functions", given)
+        return listed
 
     def _rates(self) -> list[float]:
         return [group["lr"] for group in self.optimizer.param_groups]
@@ -79,22 +90,38 @@ class LRScheduler:
         self.__dict__.update(state_dict)
 
 
-class SequentialLR(LRScheduler):
+class _Schedules(LRScheduler):
+    """A schedule made of schedules of one optimizer."""
+
+    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], last_epoch: int) -> None:
+        self._call_schedulers = list(schedulers)
+        self._require("schedulers", len(self._call_schedulers) > 0, "hold at least one schedule", schedulers)
+        for scheduler in self._call_schedulers:
+            same = getattr(scheduler, "optimizer", None) is optimizer and isinstance(scheduler, LRScheduler)
+            self._require("schedulers", same, "be schedules of the same optimizer", type(scheduler).__name__)
+        super().__init__(optimizer, last_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "schedulers": [s.state_dict() for s in self._call_schedulers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        own = dict(state_dict)
+        for scheduler, state in zip(self._call_schedulers, own.pop("schedulers"), strict=True):
+            scheduler.load_state_dict(state)
+        super().load_state_dict(own)
+
+
+class SequentialLR(_Schedules):
     """One schedule after another: the i-th takes over, at its own epoch 0, at epoch ``milestones[i - 1]``."""
 
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
     ) -> None:
-        self._call_schedulers = list(schedulers)
         self.milestones = list(milestones)
-        count = len(self._call_schedulers)
-        self._require("schedulers", count > 0, "hold at least one schedule", schedulers)
-        self._require("milestones", len(self.milestones) == count - 1, f"hold {count - 1} epochs", milestones)
+        wanted = max(len(schedulers) - 1, 0)
+        self._require("milestones", len(self.milestones) == wanted, f"hold {wanted} epochs", milestones)
         self._require("milestones", self.milestones == sorted(set(self.milestones)), "rise", milestones)
-        for scheduler in self._call_schedulers:
-            same = getattr(scheduler, "optimizer", None) is optimizer and isinstance(scheduler, LRScheduler)
-            self._require("schedulers", same, "be schedules of the same optimizer", type(scheduler).__name__)
-        super().__init__(optimizer, last_epoch)
+        super().__init__(optimizer, schedulers, last_epoch)
 
     def step(self) -> None:
         self.last_epoch += 1
@@ -107,11 +134,23 @@ class SequentialLR(LRScheduler):
             self._call_schedulers[sum(start <= self.last_epoch for start in starts) - 1].step()
         self._last_lr = self._rates()
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "schedulers": [s.state_dict() for s in self._call_schedulers]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        own = dict(state_dict)
-        for scheduler, state in zip(self._call_schedulers, own.pop("schedulers"), strict=True):
-            scheduler.load_state_dict(state)
-        super().load_state_dict(own)
+class ChainedScheduler(_Schedules):
+    """Several schedules at once: each ``step`` is one of each, in this order, and what they do to the rate adds up.
+
+    Args:
+        schedulers: schedules of one optimizer.
+        optimizer: theirs; None: the first one's.
+    """
+
+    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
+        if optimizer is None and schedulers:
+            optimizer = getattr(schedulers[0], "optimizer", None)
+        super().__init__(optimizer, schedulers, -1)  # type: ignore[arg-type]  # None is refused there
+
+    def step(self) -> None:
+        self.last_epoch += 1
+        if self.last_epoch > 0:  # each took its first step when it was made
+            for scheduler in self._call_schedulers:
+                scheduler.step()
+        self._last_lr = self._rates()

@@ -18,13 +18,34 @@ class LambdaLR(LRScheduler):
         lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
-        groups = len(optimizer.param_groups)
-        self._call_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
-        self._require("lr_lambda", len(self._call_lambdas) == groups, f"hold {groups} functions", lr_lambda)
+        self._take_optimizer(optimizer)
+        self._call_lambdas = self._functions("lr_lambda", lr_lambda)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
         return [b * f(self.last_epoch) for b, f in zip(self.base_lrs, self._call_lambdas, strict=True)]
+
+
+class MultiplicativeLR(LRScheduler):
+    """Rate times ``lr_lambda(epoch)`` at every epoch after the first; one function for all groups or one for each.
+
+    Functions are not saved.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        self._take_optimizer(optimizer)
+        self._call_lambdas = self._functions("lr_lambda", lr_lambda)
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        if self.last_epoch == 0:
+            return self._rates()
+        return [lr * f(self.last_epoch) for lr, f in zip(self._rates(), self._call_lambdas, strict=True)]
 
 
 class StepLR(LRScheduler):
@@ -109,6 +130,22 @@ class LinearLR(LRScheduler):
         rise = self.end_factor - self.start_factor
         before = self.total_iters * self.start_factor + (self.last_epoch - 1) * rise
         return [lr * (1 + rise / before) for lr in self._rates()]
+
+
+class PolynomialLR(LRScheduler):
+    """Initial rate times ``(1 - epoch / total_iters) ** power``, 0 from ``total_iters`` on."""
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
+        self._require("total_iters", total_iters >= 1, "be positive", total_iters)
+        self.total_iters = total_iters
+        self.power = power
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        if not 0 < self.last_epoch <= self.total_iters:
+            return self._rates()
+        left = self.total_iters - self.last_epoch
+        return [lr * (left / (left + 1)) ** self.power for lr in self._rates()]
 
 
 class CosineAnnealingLR(LRScheduler):
