@@ -1,8 +1,12 @@
-"""Activation functions of single elements: one pass forward, and derivatives in tensor operations.
+"""Functions of single elements for activations and losses: one pass forward, and derivatives in tensor operations.
 
 Each function is a pair ``value(xp, x, *numbers)``, array code in float32 or float64, and
 ``derivative(dy, x, *numbers)``, tensor code, so that it can be differentiated again. Neither overflows where the
-function does not. NaN propagates. What they compute is said where users see it, in ``nnlab.nn.functional``.
+function does not. NaN propagates. What they compute is said where users see it, in ``nnlab.nn.functional``, except:
+
+- ``at_least(x, low)`` -> max(x, low), whose gradient passes everywhere;
+- ``huber(x, delta)`` -> x**2 / 2 up to delta, a straight line beyond;
+- ``x_log_x(x)`` -> x * log(x), 0 at 0.
 """
 
 from __future__ import annotations
@@ -56,7 +60,14 @@ def _softplus(xp: Any, x: Any, beta: float, threshold: float) -> Any:
     return xp.where(x * beta > threshold, x, _log_sigmoid(xp, x * -beta) * (-1 / beta))
 
 
+def _huber(xp: Any, x: Any, delta: float) -> Any:
+    size = xp.abs(x)
+    inner = xp.minimum(size, delta)
+    return inner * (size - inner / 2)
+
+
 _POINTWISE: dict[str, type[Op]] = {
+    "at_least": _op("AtLeast", lambda xp, x, low: xp.maximum(x, low), lambda dy, x, low: dy),
     "elu": _op("Elu", _elu, _elu_derivative),
     "hardshrink": _op(
         "Hardshrink",
@@ -78,6 +89,7 @@ _POINTWISE: dict[str, type[Op]] = {
         lambda xp, x, low, high: xp.clip(x, low, high),
         lambda dy, x, low, high: where((x <= low) | (x >= high), 0.0, dy),
     ),
+    "huber": _op("Huber", _huber, lambda dy, x, delta: dy * x.clamp(-delta, delta)),
     "leaky_relu": _op(
         "LeakyReLU",
         lambda xp, x, slope: xp.where(x > 0, x, x * slope),
@@ -108,6 +120,11 @@ _POINTWISE: dict[str, type[Op]] = {
         "Threshold",
         lambda xp, x, limit, value: xp.where(x <= limit, value, x),
         lambda dy, x, limit, value: where(x <= limit, 0.0, dy),
+    ),
+    "x_log_x": _op(
+        "XLogX",
+        lambda xp, x: xp.where(x == 0, 0, x * xp.log(x)),
+        lambda dy, x: dy * (x.log() + 1),
     ),
 }
 

@@ -63,6 +63,7 @@ class Case(NamedTuple):
     """One row: the layer's name in ``nn``, its arguments (arrays become tensors) and its inputs.
 
     tolerance: how far PyTorch may be away.
+    exact: whether the gradient is the derivative; that of a limit ``eps`` passes below it.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Case(NamedTuple):
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     tolerance: float = 1e-10
+    exact: bool = True
 
     @property
     def id(self) -> str:
@@ -151,4 +153,118 @@ ACTIVATIONS = [
     _activation("GLU", 0, shape=(6,)),
 ]
 
-CASES = ACTIVATIONS
+
+def unit(*shape: int, grad: bool = True) -> Input:
+    return Input("unit", shape, grad=grad)
+
+
+def positive(*shape: int, grad: bool = True) -> Input:
+    return Input("positive", shape, grad=grad)
+
+
+def signs(*shape: int) -> Input:
+    return Input("signs", shape)
+
+
+def classes(below: int, *shape: int) -> Input:
+    return Input("classes", shape, below)
+
+
+def _reduced(name: str, inputs: tuple[Input, ...], *args: Any, **kwargs: Any) -> list[Case]:
+    """A loss with each of its reductions."""
+    names = ["mean", "sum", "none"] + ["batchmean"] * (name == "KLDivLoss")
+    exact = name != "GaussianNLLLoss" or "eps" not in kwargs
+    return [Case(name, inputs, args, {**kwargs, "reduction": reduction}, exact=exact) for reduction in names]
+
+
+def _score_losses() -> list[Case]:
+    """Scores for classes: one sample, a batch, positions of a line and of a plane."""
+    weight = np.array([0.5, 2.0, 1.0, 0.25])
+    rows = []
+    for shape in ((5, 4), (4,), (2, 4, 3), (2, 4, 3, 2)):
+        number = classes(4, *shape[:1], *shape[2:]) if len(shape) > 1 else classes(4)
+        for name, scores in (("CrossEntropyLoss", "normal"), ("NLLLoss", "log")):
+            given = (Input(scores, shape), number)
+            rows += _reduced(name, given)
+            rows += _reduced(name, given, weight=weight)
+            rows += _reduced(name, given, weight=weight, ignore_index=1) if len(shape) > 1 else []
+        given = (normal(*shape), number)
+        rows += _reduced("CrossEntropyLoss", given, weight=weight, label_smoothing=0.3, ignore_index=2)
+        given = (normal(*shape), Input("distribution", shape))
+        rows += _reduced("CrossEntropyLoss", given)
+        rows += _reduced("CrossEntropyLoss", given, weight=weight, label_smoothing=0.2)
+    for shape in ((5, 4), (4,)):
+        given = (normal(*shape), classes(4, *shape[:-1]))
+        rows += _reduced("MultiMarginLoss", given)
+        rows += _reduced("MultiMarginLoss", given, 2, 0.4, weight)
+        rows += _reduced("MultiLabelMarginLoss", (normal(*shape), Input("lists", shape, 4)))
+    return rows
+
+
+def _binary_losses() -> list[Case]:
+    weight, high = np.array([0.5, 2.0, 1.0, 0.25]), np.array([1.5, 0.2, 3.0, 1.0])
+    rows = []
+    for shape in ((3, 4), (4,)):
+        rows += _reduced("BCELoss", (unit(*shape), unit(*shape)))
+        rows += _reduced("BCELoss", (unit(*shape), unit(*shape)), weight)
+        rows += _reduced("BCEWithLogitsLoss", (normal(*shape), unit(*shape)))
+        rows += _reduced("BCEWithLogitsLoss", (normal(*shape), unit(*shape)), weight, pos_weight=high)
+        rows += _reduced("SoftMarginLoss", (normal(*shape), signs(*shape)))
+        rows += _reduced("MultiLabelSoftMarginLoss", (normal(*shape), unit(*shape)))
+        rows += _reduced("MultiLabelSoftMarginLoss", (normal(*shape), unit(*shape)), weight)
+        rows += _reduced("HingeEmbeddingLoss", (normal(*shape), signs(*shape)))
+        rows += _reduced("HingeEmbeddingLoss", (positive(*shape), signs(*shape)), 2.5)
+    return rows
+
+
+def _regression_losses() -> list[Case]:
+    rows = []
+    for shape in ((3, 4), (2, 3, 2), (4,), ()):
+        pair = (normal(*shape), normal(*shape))
+        rows += _reduced("MSELoss", pair)
+        rows += _reduced("L1Loss", pair)
+        rows += _reduced("SmoothL1Loss", pair)
+        rows += _reduced("SmoothL1Loss", pair, beta=0.5)
+        rows += _reduced("SmoothL1Loss", pair, beta=0)
+        rows += _reduced("HuberLoss", pair)
+        rows += _reduced("HuberLoss", pair, delta=2.3)
+        rows += _reduced("PoissonNLLLoss", (normal(*shape), positive(*shape)))
+        rows += _reduced("PoissonNLLLoss", (positive(*shape), positive(*shape)), False, True, eps=1e-3)
+        rows += _reduced("GaussianNLLLoss", (*pair, positive(*shape)))
+        rows += _reduced("GaussianNLLLoss", (*pair, positive(*shape)), full=True, eps=1.0)
+    for shape in ((3, 4), (4,)):
+        rows += _reduced("KLDivLoss", (Input("log", shape), Input("distribution", shape)))
+        rows += _reduced("KLDivLoss", (Input("log", shape), Input("log", shape)), log_target=True)
+    rows += _reduced("GaussianNLLLoss", (normal(3, 4), normal(3, 4), positive(3, 1)))
+    rows += _reduced("GaussianNLLLoss", (normal(3, 4), normal(3, 4), positive(3)), full=True)
+    rows += _reduced("GaussianNLLLoss", (normal(2, 3, 4), normal(2, 3, 4), positive(2, 1, 4)))
+    return rows
+
+
+def _distances() -> list[Case]:
+    rows = [
+        Case("CosineSimilarity", (normal(3, 4), normal(3, 4))),
+        Case("CosineSimilarity", (normal(3, 4, 2), normal(4, 2)), kwargs={"dim": -1}),
+        Case("CosineSimilarity", (normal(4), normal(4)), kwargs={"dim": 0, "eps": 5.0}, exact=False),
+        Case("PairwiseDistance", (normal(3, 4), normal(3, 4))),
+        Case("PairwiseDistance", (normal(4), normal(4))),
+        Case("PairwiseDistance", (normal(3, 4), normal(4)), kwargs={"p": 1.0, "keepdim": True}),
+        Case("PairwiseDistance", (normal(3, 4), normal(1, 4)), kwargs={"p": 3.5, "eps": 0.1}),
+        Case("PairwiseDistance", (normal(3, 4), normal(3, 4)), kwargs={"p": float("inf")}),
+    ]
+    for lead in ((5,), ()):
+        vectors = normal(*lead, 4)
+        rows += _reduced("CosineEmbeddingLoss", (vectors, vectors, signs(*lead)))
+        rows += _reduced("CosineEmbeddingLoss", (vectors, vectors, signs(*lead)), -0.3)
+        rows += _reduced("TripletMarginLoss", (vectors, vectors, vectors))
+        rows += _reduced("TripletMarginLoss", (vectors, vectors, vectors), 6.0, 3.0, 1e-3, True)
+        rows += _reduced("TripletMarginWithDistanceLoss", (vectors, vectors, vectors), margin=5.0, swap=True)
+    for shape in ((3, 4), (4,)):
+        rows += _reduced("MarginRankingLoss", (normal(*shape), normal(*shape), signs(*shape)))
+        rows += _reduced("MarginRankingLoss", (normal(*shape), normal(*shape), signs(*shape)), 1.5)
+    return rows
+
+
+LOSSES = _score_losses() + _binary_losses() + _regression_losses() + _distances()
+
+CASES = ACTIVATIONS + LOSSES

@@ -21,7 +21,16 @@ from tests.strict_device import StrictBackend
 
 GOLDEN = Path(__file__).with_name("golden.json")
 ROWS = pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
-BATCHED = [case for case in CASES if all(len(i.shape) > 1 or (i.kind == "classes" and i.shape) for i in case.inputs)]
+BATCHED = [
+    case
+    for case in CASES
+    if len({i.shape[:1] for i in case.inputs}) == 1
+    and len(case.inputs[0].shape) > 1
+    # Here the mean of nothing is NaN for every loss (test_losses.py), in PyTorch 0 for these two.
+    and not (case.name in ("MultiMarginLoss", "MultiLabelMarginLoss") and case.kwargs["reduction"] == "mean")
+]
+EXACT = [case for case in CASES if case.exact]
+pytestmark = pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")  # PyTorch, of KLDivLoss
 
 
 def build(case: Case, library: Any, tensor: Callable[..., Any]) -> Any:
@@ -89,7 +98,7 @@ def summary(found: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: float((value * weights(value.shape)).sum()) for name, value in found.items()}
 
 
-@ROWS
+@pytest.mark.parametrize("case", EXACT, ids=[case.id for case in EXACT])
 def test_derivatives(case: Case) -> None:
     """The inputs are random, so that none is as near to a kink as the step of the differences."""
     layer = build(case, nn, nnlab.tensor)

@@ -27,13 +27,30 @@ from nnlab.nn.functional.conv import (
     conv_transpose3d,
 )
 from nnlab.nn.functional.linear import linear, pad
-from nnlab.nn.functional.loss import (
+from nnlab.nn.functional.loss.binary import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
-    cross_entropy,
+    hinge_embedding_loss,
+    multilabel_soft_margin_loss,
+    soft_margin_loss,
+)
+from nnlab.nn.functional.loss.classes import cross_entropy, multi_margin_loss, multilabel_margin_loss, nll_loss
+from nnlab.nn.functional.loss.distance import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    margin_ranking_loss,
+    pairwise_distance,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
+from nnlab.nn.functional.loss.regression import (
+    gaussian_nll_loss,
+    huber_loss,
+    kl_div,
     l1_loss,
     mse_loss,
-    nll_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
 )
 from nnlab.nn.functional.normalization import batch_norm, local_response_norm
 from nnlab.nn.functional.pooling import (
@@ -93,21 +110,28 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
+    "gaussian_nll_loss",
     "gelu",
     "glu",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
     "l1_loss",
     "leaky_relu",
     "linear",
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -116,8 +140,13 @@ __all__ = [
     "max_unpool3d",
     "mish",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "pad",
+    "pairwise_distance",
+    "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
@@ -126,6 +155,8 @@ __all__ = [
     "selu",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softmin",
     "softplus",
@@ -134,4 +165,6 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]
