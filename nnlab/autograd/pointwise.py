@@ -42,14 +42,18 @@ def _op(name: str, value: Value, derivative: Derivative) -> type[Op]:
 
 
 def _elu(xp: Any, x: Any, alpha: float, scale: float, input_scale: float) -> Any:
-    negative = xp.expm1(xp.minimum(x, 0) * input_scale)
-    return xp.where(x > 0, x * scale, negative * (alpha * scale))
+    # One of the two terms is 0: no choice, which costs more than the sum.
+    return xp.maximum(x, 0) * scale + xp.expm1(xp.minimum(x, 0) * input_scale) * (alpha * scale)
 
 
 def _elu_derivative(dy: Tensor, x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
     # Limited from above, so that no exponential overflows where it is not wanted.
     decay = (x.clamp(max=0.0) * input_scale).exp() * (alpha * scale * input_scale)
     return where(x > 0, dy * scale, dy * decay)
+
+
+def _leaky_relu(xp: Any, x: Any, slope: float) -> Any:
+    return xp.maximum(x, x * slope) if 0 < slope <= 1 else xp.where(x > 0, x, x * slope)
 
 
 def _log_sigmoid(xp: Any, x: Any) -> Any:
@@ -92,7 +96,7 @@ _POINTWISE: dict[str, type[Op]] = {
     "huber": _op("Huber", _huber, lambda dy, x, delta: dy * x.clamp(-delta, delta)),
     "leaky_relu": _op(
         "LeakyReLU",
-        lambda xp, x, slope: xp.where(x > 0, x, x * slope),
+        _leaky_relu,
         lambda dy, x, slope: where(x > 0, dy, dy * slope),
     ),
     "log_sigmoid": _op("LogSigmoid", _log_sigmoid, lambda dy, x: dy * (-x).sigmoid()),
