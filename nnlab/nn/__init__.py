@@ -56,6 +56,7 @@ from nnlab.nn.modules.loss.regression import (
     PoissonNLLLoss,
     SmoothL1Loss,
 )
+from nnlab.nn.modules.loss.sequence import CTCLoss
 from nnlab.nn.modules.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, LocalResponseNorm
 from nnlab.nn.modules.pooling import (
     AdaptiveAvgPool1d,
@@ -117,6 +118,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "CTCLoss",
     "Conv1d",
     "Conv2d",
     "Conv3d",

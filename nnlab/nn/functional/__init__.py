@@ -52,6 +52,7 @@ from nnlab.nn.functional.loss.regression import (
     poisson_nll_loss,
     smooth_l1_loss,
 )
+from nnlab.nn.functional.loss.sequence import ctc_loss
 from nnlab.nn.functional.normalization import batch_norm, local_response_norm
 from nnlab.nn.functional.pooling import (
     adaptive_avg_pool1d,
@@ -113,6 +114,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "elu",
     "gaussian_nll_loss",
