@@ -15,6 +15,7 @@ import nnlab.backend
 import nnlab.ops
 from nnlab import nn
 from nnlab.testing import gradcheck, gradgradcheck
+from tests import emulator
 from tests.nn.cases import CASES, Case
 from tests.nn.peer import close, outputs
 from tests.strict_device import StrictBackend
@@ -132,3 +133,10 @@ def test_on_a_device_like_a_gpu(case: Case, monkeypatch: pytest.MonkeyPatch) -> 
     here, there = (run(case, nn, nnlab.tensor, case.draw(), device) for device in ("cpu", "cuda"))
     for name, value in here.items():
         np.testing.assert_array_equal(there[name], value, err_msg=name)
+
+
+@ROWS
+def test_on_emulated(case: Case) -> None:
+    """Kernels where there are some, and new memory full of NaN."""
+    emulator.backend()
+    same(run(case, nn, nnlab.tensor, case.draw(), "emulated"), run(case, nn, nnlab.tensor, case.draw()))
