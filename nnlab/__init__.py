@@ -34,6 +34,7 @@ from nnlab.autograd.creation import (
 from nnlab.autograd.elementwise import add, clamp, div, maximum, minimum, mul, pow, sub, where
 from nnlab.autograd.index import gather, index_select
 from nnlab.autograd.matmul import matmul
+from nnlab.autograd.pointwise import erf
 from nnlab.autograd.reduce import (
     all,
     amax,
@@ -108,6 +109,7 @@ __all__ = [
     "div",
     "empty",
     "enable_grad",
+    "erf",
     "exp",
     "eye",
     "flatten",

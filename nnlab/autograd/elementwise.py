@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nnlab import types
 from nnlab.autograd.tape import Node, Op, TensorCore
 from nnlab.errors import DtypeError, ShapeError
+from nnlab.ops import select as select_ops
 
 if TYPE_CHECKING:
     from nnlab.autograd.tensor import Tensor
@@ -228,7 +229,7 @@ class Where(Op):
     def forward(ctx: Node, condition: Any, a: Any, b: Any) -> Any:
         ctx.shapes = (a.shape, b.shape)
         ctx.condition = condition
-        return ctx.be.xp.where(condition, a, b)
+        return select_ops.select(ctx.be, condition=condition, a=a, b=b)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:

@@ -123,7 +123,7 @@ class Extreme(Op):
 
 def _extreme(name: str, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     axes = normal_dims(name, dim, input.ndim)
-    if input.numel() == 0:
+    if 0 in [input.shape[axis] for axis in axes]:
         raise ShapeError(f"[{name}] an empty tensor of shape {tuple(input.shape)} has no {name}")
     y = Extreme.apply(input, axes, name.removeprefix("a"))
     return y if keepdim else y.squeeze(axes)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from nnlab.autograd import Tensor
+from collections.abc import Callable
+
+from nnlab.autograd import Tensor, is_grad_enabled
+from nnlab.autograd.elementwise import cast
 from nnlab.errors import ArgumentError, DeviceError, DtypeError, ShapeError, complaint
-from nnlab.types import is_floating
+from nnlab.types import is_floating, wide
 
 _AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
 REDUCTIONS = ("mean", "sum", "none")
@@ -39,10 +42,10 @@ def with_batch(where: str, input: Tensor, spatial: int) -> tuple[Tensor, bool]:
     raise ShapeError(complaint(where, "input", f"have shape (N, C, {axes}) or (C, {axes})", tuple(input.shape)))
 
 
-def check_reduction(where: str, reduction: str) -> None:
-    """The reduction is one of 'mean', 'sum' and 'none'."""
-    if reduction not in REDUCTIONS:
-        raise ArgumentError(complaint(where, "reduction", f"be one of {REDUCTIONS}", reduction))
+def check_reduction(where: str, reduction: str, known: tuple[str, ...] = REDUCTIONS) -> None:
+    """The reduction is one of 'mean', 'sum' and 'none', or of those given."""
+    if reduction not in known:
+        raise ArgumentError(complaint(where, "reduction", f"be one of {known}", reduction))
 
 
 def check_count(where: str, argument: str, value: object) -> None:
@@ -62,3 +65,16 @@ def reduce(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return loss
     return loss.mean() if reduction == "mean" else loss.sum()
+
+
+def in_wide(input: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """The function's value, computed in float32 and rounded once if the input has a half type."""
+    return cast(function(cast(input, wide(input.dtype))), input.dtype)
+
+
+def write_over(input: Tensor, function: Callable[[Tensor], Tensor], inplace: bool) -> Tensor:
+    """The function's value, written over the input if that was asked for."""
+    if not inplace:
+        return function(input)
+    # The gradient may need the input as it was: where one is wanted, a copy of it is kept.
+    return input.copy_(function(input.clone() if is_grad_enabled() and input.requires_grad else input))
