@@ -21,6 +21,7 @@ from nnlab.nn.functional.conv import (
     conv_transpose2d,
     conv_transpose3d,
 )
+from nnlab.nn.functional.dropouts import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from nnlab.nn.functional.linear import linear, pad
 from nnlab.nn.functional.loss import (
     binary_cross_entropy,
@@ -31,6 +32,7 @@ from nnlab.nn.functional.loss import (
     nll_loss,
 )
 from nnlab.nn.functional.normalization import batch_norm, local_response_norm
+from nnlab.nn.functional.norms import group_norm, instance_norm, layer_norm, rms_norm
 from nnlab.nn.functional.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -56,6 +58,7 @@ __all__ = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
@@ -71,7 +74,14 @@ __all__ = [
     "conv_transpose3d",
     "cross_entropy",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "feature_alpha_dropout",
+    "group_norm",
+    "instance_norm",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "local_response_norm",
@@ -87,6 +97,7 @@ __all__ = [
     "pad",
     "relu",
     "relu_",
+    "rms_norm",
     "sigmoid",
     "softmax",
     "tanh",
