@@ -6,6 +6,7 @@ from nnlab.nn import functional, init, utils
 from nnlab.nn.containers import Identity, ModuleDict, ModuleList, Sequential
 from nnlab.nn.module import Module
 from nnlab.nn.modules.activation import Dropout, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from nnlab.nn.modules.attention import MultiheadAttention
 from nnlab.nn.modules.conv import (
     Conv1d,
     Conv2d,
@@ -23,7 +24,7 @@ from nnlab.nn.modules.group_norm import (
     LayerNorm,
     RMSNorm,
 )
-from nnlab.nn.modules.linear import Flatten, Linear, Unflatten
+from nnlab.nn.modules.linear import Bilinear, Flatten, Linear, Unflatten
 from nnlab.nn.modules.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from nnlab.nn.modules.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, LocalResponseNorm
 from nnlab.nn.modules.pooling import (
@@ -45,6 +46,14 @@ from nnlab.nn.modules.pooling import (
 )
 from nnlab.nn.modules.recurrent import GRU, LSTM, RNN
 from nnlab.nn.modules.recurrent_cell import GRUCell, LSTMCell, RNNCell
+from nnlab.nn.modules.sparse import Embedding, EmbeddingBag
+from nnlab.nn.modules.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from nnlab.nn.parameter import Parameter
 
 __all__ = [
@@ -66,6 +75,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Bilinear",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -77,6 +87,8 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Embedding",
+    "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
     "GRUCell",
@@ -102,6 +114,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "Parameter",
     "RMSNorm",
@@ -111,6 +124,11 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Unflatten",
     "functional",
     "init",

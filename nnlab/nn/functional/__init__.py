@@ -13,6 +13,7 @@ from nnlab.nn.functional.activation import (
     softmax,
     tanh,
 )
+from nnlab.nn.functional.attention import scaled_dot_product_attention
 from nnlab.nn.functional.conv import (
     conv1d,
     conv2d,
@@ -22,7 +23,7 @@ from nnlab.nn.functional.conv import (
     conv_transpose3d,
 )
 from nnlab.nn.functional.dropouts import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
-from nnlab.nn.functional.linear import linear, pad
+from nnlab.nn.functional.linear import bilinear, linear, pad
 from nnlab.nn.functional.loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -50,6 +51,7 @@ from nnlab.nn.functional.pooling import (
     max_unpool2d,
     max_unpool3d,
 )
+from nnlab.nn.functional.sparse import embedding, embedding_bag
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -64,6 +66,7 @@ __all__ = [
     "avg_pool3d",
     "batch_norm",
     "bias_relu",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "conv1d",
@@ -77,6 +80,8 @@ __all__ = [
     "dropout1d",
     "dropout2d",
     "dropout3d",
+    "embedding",
+    "embedding_bag",
     "feature_alpha_dropout",
     "group_norm",
     "instance_norm",
@@ -98,6 +103,7 @@ __all__ = [
     "relu",
     "relu_",
     "rms_norm",
+    "scaled_dot_product_attention",
     "sigmoid",
     "softmax",
     "tanh",
