@@ -169,7 +169,8 @@ class MultiheadAttention(Module):
         """What is added to the scores (N, H, L, S), from masks that have been made numbers."""
         if padding is not None:
             if tuple(padding.shape) != (n, source):
-                raise ShapeError(complaint(_NAME, "key_padding_mask", f"have shape ({n}, {source})", padding.shape))
+                must = f"have shape ({n}, {source})"
+                raise ShapeError(complaint(_NAME, "key_padding_mask", must, tuple(padding.shape)))
             padding = padding.reshape(n, 1, 1, source)
         if mask is not None:
             shapes = (target, source), (n * self.num_heads, target, source)
