@@ -72,6 +72,48 @@ def test_training_gives_the_same_bits(name: str, options: dict[str, Any]) -> Non
         np.testing.assert_array_equal(results[1][key], value, err_msg=key)
 
 
+def text_network() -> nn.ModuleList:
+    return nn.ModuleList(
+        [
+            nn.Embedding(9, 8, padding_idx=2, max_norm=2.0, scale_grad_by_freq=True),
+            nn.TransformerEncoderLayer(8, 2, 6, batch_first=True),
+            nn.RMSNorm(8),
+            nn.TransformerDecoderLayer(8, 2, 6, norm_first=True, batch_first=True),
+            nn.GroupNorm(2, 4),
+            nn.InstanceNorm1d(4, affine=True, track_running_stats=True),
+            nn.LocalResponseNorm(3, within=True),
+            nn.Dropout1d(0.2),
+            nn.AlphaDropout(0.2),
+            nn.Bilinear(8, 8, 3),
+            nn.EmbeddingBag(9, 8, mode="max", padding_idx=1),
+        ]
+    )
+
+
+def test_attention_and_norms_give_the_same_bits() -> None:
+    nnlab.manual_seed(1)
+    start = text_network()
+    words, padding = nnlab.randint(0, 9, (5, 4)), nnlab.tensor([[False, False, i == 1, False] for i in range(5)])
+    results = []
+    for device in ("cpu", "cuda"):
+        nnlab.manual_seed(2)
+        net = copy.deepcopy(start).to(device)
+        embedding, encoder, rms, decoder, *between, bilinear, bag = net
+        index, hidden = words.to(device), padding.to(device)
+        mask = nn.Transformer.generate_square_subsequent_mask(4, device=device)
+        x = rms(encoder(embedding(index), src_key_padding_mask=hidden))
+        y = decoder(x, x, mask, memory_key_padding_mask=hidden)
+        for layer in between:
+            y = layer(y)
+        y = nn.functional.scaled_dot_product_attention(y, x, x, is_causal=True)
+        y = bilinear(y, x).sum() + (bag(index) * bag(index.reshape(-1), nnlab.tensor([0, 3, 3, 7, 9]).to(device))).sum()
+        y.backward()
+        results.append({name: p.grad.cpu().numpy() for name, p in net.named_parameters()})
+        results[-1]["y"] = y.detach().cpu().numpy()
+    for key, value in results[0].items():
+        np.testing.assert_array_equal(results[1][key], value, err_msg=key)
+
+
 def test_weights_drawn_for_a_gpu_are_those_of_the_cpu() -> None:
     nnlab.manual_seed(3)
     here = nn.Conv2d(2, 3, 3)

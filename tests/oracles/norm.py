@@ -82,3 +82,36 @@ def local_response_norm_grad(x, dy, size: int, alpha: float, beta: float, k: flo
                 inner = 2 * alpha * column[j] / size
                 dx[n, j, p] += dy[n, c, p] * column[c] * -beta * scale ** (-beta - 1) * inner
     return dx
+
+
+def group_norm(x, weight, bias, groups: int, eps: float, centred: bool) -> np.ndarray:
+    """y of x (N, C, P), one number at a time."""
+    y = np.zeros(x.shape)
+    size = x.shape[1] // groups
+    for n, c, p in positions(x.shape):
+        first = c // size * size
+        line = [float(x[n, j, q]) for j, q in positions((x.shape[1], x.shape[2])) if first <= j < first + size]
+        mean = math.fsum(line) / len(line) if centred else 0.0
+        square = math.fsum((v - mean) ** 2 for v in line) / len(line)
+        y[n, c, p] = (x[n, c, p] - mean) / math.sqrt(square + eps) * weight[c] + bias[c]
+    return y
+
+
+def group_norm_grad(x, weight, dy, groups: int, eps: float, centred: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(dx, dweight, dbias) by the chain rule through mean and variance of each line; x (N, C, P)."""
+    dx, dweight, dbias = np.zeros(x.shape), np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    size = x.shape[1] // groups
+    for n, group in positions((x.shape[0], groups)):
+        channels = range(group * size, (group + 1) * size)
+        places = [(c, p) for c in channels for p in range(x.shape[2])]
+        values = [float(x[n, c, p]) for c, p in places]
+        mean = math.fsum(values) / len(values) if centred else 0.0
+        std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values) + eps)
+        dxhat = [float(dy[n, c, p]) * weight[c] for c, p in places]
+        dvar = math.fsum(g * (v - mean) for g, v in zip(dxhat, values)) * -0.5 * std**-3
+        dmean = -math.fsum(dxhat) / std if centred else 0.0
+        for (c, p), v, g in zip(places, values, dxhat):
+            dx[n, c, p] = g / std + dvar * 2 * (v - mean) / len(values) + dmean / len(values)
+            dweight[c] += dy[n, c, p] * (v - mean) / std
+            dbias[c] += dy[n, c, p]
+    return dx, dweight, dbias

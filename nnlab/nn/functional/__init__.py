@@ -18,15 +18,10 @@ from nnlab.nn.functional.activation import (
     tanh,
     tanhshrink,
 )
-from nnlab.nn.functional.conv import (
-    conv1d,
-    conv2d,
-    conv3d,
-    conv_transpose1d,
-    conv_transpose2d,
-    conv_transpose3d,
-)
-from nnlab.nn.functional.linear import linear, pad
+from nnlab.nn.functional.attention import scaled_dot_product_attention
+from nnlab.nn.functional.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from nnlab.nn.functional.dropouts import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
+from nnlab.nn.functional.linear import bilinear, linear, pad
 from nnlab.nn.functional.loss.binary import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -54,6 +49,7 @@ from nnlab.nn.functional.loss.regression import (
 )
 from nnlab.nn.functional.loss.sequence import ctc_loss
 from nnlab.nn.functional.normalization import batch_norm, local_response_norm
+from nnlab.nn.functional.norms import group_norm, instance_norm, layer_norm, rms_norm
 from nnlab.nn.functional.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -89,6 +85,7 @@ from nnlab.nn.functional.rectifier import (
     softplus,
     threshold,
 )
+from nnlab.nn.functional.sparse import embedding, embedding_bag
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -97,11 +94,13 @@ __all__ = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
     "bias_relu",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
@@ -116,18 +115,27 @@ __all__ = [
     "cross_entropy",
     "ctc_loss",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "elu",
+    "embedding",
+    "embedding_bag",
+    "feature_alpha_dropout",
     "gaussian_nll_loss",
     "gelu",
     "glu",
+    "group_norm",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "hinge_embedding_loss",
     "huber_loss",
+    "instance_norm",
     "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "local_response_norm",
@@ -153,7 +161,9 @@ __all__ = [
     "relu",
     "relu6",
     "relu_",
+    "rms_norm",
     "rrelu",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",

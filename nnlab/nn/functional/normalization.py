@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from nnlab.autograd import Tensor
 from nnlab.autograd import norm as ops
+from nnlab.autograd.pad import pad
 from nnlab.errors import ArgumentError, ShapeError, complaint
-from nnlab.nn.functional._checks import check_input
+from nnlab.nn.functional._checks import check_count, check_input
+from nnlab.nn.functional.pooling import avg_pool1d, avg_pool2d, avg_pool3d
+from nnlab.types import wide
 
 
 def batch_norm(
@@ -46,13 +49,35 @@ def batch_norm(
     return y
 
 
-def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """``x[c] / (k + alpha / size * sum of x[c']**2)**beta``; the sum is over ``size`` channels around c.
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, within: bool = False
+) -> Tensor:
+    """``x / (k + alpha / n * sum of x'**2)**beta``; the sum is over the neighbourhood of each element.
 
-    Input (N, C, ...). Note the division of alpha by size: the paper's formula has none, so its alpha = 1e-4 with n = 5
-    is ``alpha=5e-4`` here. Source: Krizhevsky, Sutskever, Hinton, NIPS 2012, section 3.3.
+    Across maps (the default) these are ``size`` channels around the element's, n = size; within maps ``size`` positions
+    around it along each spatial dimension of its own channel, n = size**dimensions. An even size takes one more below
+    than above. What lies outside counts as 0.
+
+    Args:
+        input: (N, C, L, ...); within maps at most three spatial dimensions.
+        size: how many channels or positions.
+        alpha, beta, k: numbers of the formula. Note the division of alpha by n, as in PyTorch and Caffe: the paper's
+            formula has none, so its alpha = 1e-4 with n = 5 is ``alpha=5e-4`` here.
+        within: whether the neighbours are those within the map (Caffe's WITHIN_CHANNEL; PyTorch has no such form).
+
+    Source: Krizhevsky, Sutskever, Hinton, NIPS 2012, section 3.3.
     """
     check_input("local_response_norm", input)
     if input.ndim < 3:
         raise ShapeError(complaint("local_response_norm", "input", "have shape (N, C, L, ...)", tuple(input.shape)))
-    return ops.local_response_norm(input, size, alpha, beta, k)
+    if not within:
+        return ops.local_response_norm(input, size, alpha, beta, k)
+    check_count("local_response_norm", "size", size)
+    spatial = input.ndim - 2
+    if spatial > 3:
+        must = "have at most three spatial dimensions within maps"
+        raise ShapeError(complaint("local_response_norm", "input", must, tuple(input.shape)))
+    pool = (avg_pool1d, avg_pool2d, avg_pool3d)[spatial - 1]
+    x = input.to(dtype=wide(input.dtype))
+    mean = pool(pad(x * x, (size // 2, (size - 1) // 2) * spatial), size, 1)
+    return (x * (mean * alpha + k) ** -beta).to(dtype=input.dtype)

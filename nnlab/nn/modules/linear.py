@@ -59,6 +59,61 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
+class Bilinear(Module):
+    """``y[o] = sum over i, j of x1[i] * weight[o, i, j] * x2[j] + bias[o]``.
+
+    Args:
+        in1_features: size I of the first input's last dimension.
+        in2_features: size J of the second input's last dimension.
+        out_features: size O of the output's last dimension.
+        bias: whether to add a learned bias.
+        device, dtype: of the parameters; default CPU and float32.
+
+    weight (O, I, J) and bias (O,) start uniform in ``+-1 / sqrt(in1_features)``.
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        sizes = {"in1_features": in1_features, "in2_features": in2_features, "out_features": out_features}
+        for argument, count in sizes.items():
+            check_count("Bilinear", argument, count)
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        self.weight = Parameter(empty((out_features, in1_features, in2_features), dtype=dtype, device=device))
+        if bias:
+            self.bias = Parameter(empty((out_features,), dtype=dtype, device=device))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias uniformly from ``+-1 / sqrt(in1_features)``."""
+        bound = 1 / math.sqrt(self.in1_features)
+        for param in self.parameters():
+            init.uniform_(param, -bound, bound)
+
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )
+
+
 class Flatten(Module):
     """Join the dimensions ``start_dim`` to ``end_dim`` into one: (N, C, H, W) becomes (N, C*H*W)."""
 

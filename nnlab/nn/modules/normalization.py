@@ -134,22 +134,27 @@ class BatchNorm3d(_BatchNorm):
 
 
 class LocalResponseNorm(Module):
-    """``x[c] / (k + alpha / size * sum of x[c']**2)**beta``; the sum is over ``size`` channels around c.
+    """``x / (k + alpha / n * sum of x'**2)**beta``; the sum is over ``size`` channels around x's, n = size.
 
-    Alpha is divided by size, as in PyTorch and Caffe; the paper's formula has no such division.
+    With ``within`` it is over ``size`` positions along each spatial dimension around x in its own channel, and n is
+    their number. Alpha is divided by n, as in PyTorch and Caffe; the paper's formula has no such division.
     Source: Krizhevsky, Sutskever, Hinton, NIPS 2012, section 3.3.
     """
 
-    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+    def __init__(
+        self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, within: bool = False
+    ) -> None:
         super().__init__()
         check_count("LocalResponseNorm", "size", size)
         self.size = size
         self.alpha = alpha
         self.beta = beta
         self.k = k
+        self.within = within
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k, within=self.within)
 
     def extra_repr(self) -> str:
-        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+        within = ", within=True" if self.within else ""
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}{within}"
