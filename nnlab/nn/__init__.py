@@ -14,9 +14,29 @@ from nnlab.nn.modules.conv import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
+from nnlab.nn.modules.fold import Fold, Unfold
+from nnlab.nn.modules.fractional_max_pool import FractionalMaxPool2d, FractionalMaxPool3d
 from nnlab.nn.modules.linear import Flatten, Linear, Unflatten
 from nnlab.nn.modules.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from nnlab.nn.modules.lp_pool import LPPool1d, LPPool2d, LPPool3d
 from nnlab.nn.modules.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, LocalResponseNorm
+from nnlab.nn.modules.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
 from nnlab.nn.modules.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -36,6 +56,8 @@ from nnlab.nn.modules.pooling import (
 )
 from nnlab.nn.modules.recurrent import GRU, LSTM, RNN
 from nnlab.nn.modules.recurrent_cell import GRUCell, LSTMCell, RNNCell
+from nnlab.nn.modules.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
+from nnlab.nn.modules.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 from nnlab.nn.parameter import Parameter
 
 __all__ = [
@@ -56,6 +78,13 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "ChannelShuffle",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -65,9 +94,15 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "Fold",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
     "GRUCell",
     "Identity",
     "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
     "LSTMCell",
     "LeakyReLU",
     "Linear",
@@ -85,13 +120,28 @@ __all__ = [
     "ModuleList",
     "NLLLoss",
     "Parameter",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "RNNCell",
     "ReLU",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
     "Sequential",
     "Sigmoid",
     "Softmax",
     "Tanh",
     "Unflatten",
+    "Unfold",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
     "functional",
     "init",
     "utils",

@@ -21,7 +21,9 @@ from nnlab.nn.functional.conv import (
     conv_transpose2d,
     conv_transpose3d,
 )
-from nnlab.nn.functional.linear import linear, pad
+from nnlab.nn.functional.fold import fold, unfold
+from nnlab.nn.functional.fractional_max_pool import fractional_max_pool2d, fractional_max_pool3d
+from nnlab.nn.functional.linear import linear
 from nnlab.nn.functional.loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -30,7 +32,9 @@ from nnlab.nn.functional.loss import (
     mse_loss,
     nll_loss,
 )
+from nnlab.nn.functional.lp_pool import lp_pool1d, lp_pool2d, lp_pool3d
 from nnlab.nn.functional.normalization import batch_norm, local_response_norm
+from nnlab.nn.functional.padding import pad
 from nnlab.nn.functional.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -48,6 +52,8 @@ from nnlab.nn.functional.pooling import (
     max_unpool2d,
     max_unpool3d,
 )
+from nnlab.nn.functional.shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
+from nnlab.nn.functional.upsampling import interpolate
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -63,6 +69,7 @@ __all__ = [
     "bias_relu",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -71,11 +78,18 @@ __all__ = [
     "conv_transpose3d",
     "cross_entropy",
     "dropout",
+    "fold",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
+    "interpolate",
     "l1_loss",
     "leaky_relu",
     "linear",
     "local_response_norm",
     "log_softmax",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -85,9 +99,12 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "relu",
     "relu_",
     "sigmoid",
     "softmax",
     "tanh",
+    "unfold",
 ]

@@ -1,13 +1,10 @@
-"""The dense layer and padding."""
+"""The dense layer."""
 
 from __future__ import annotations
 
 from nnlab.autograd import Tensor
 from nnlab.autograd import matmul as ops
-from nnlab.autograd.pad import pad
 from nnlab.nn.functional._checks import check_input
-
-__all__ = ["linear", "pad"]
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
