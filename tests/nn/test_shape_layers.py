@@ -33,7 +33,6 @@ PADDING: list[Row] = [
     ("ReplicationPad2d", ((7, 9, 8, 6),), {}, (2, 3, 4, 5)),
     ("CircularPad2d", ((5, 5, 4, 4),), {}, (2, 3, 4, 5)),
 ]
-# A scale of 1.3 leaves one dimension as it is: nearest copies it, as PyTorch's backward pass does.
 RESAMPLING: list[Row] = [
     *[
         ("Upsample", (), {"mode": mode, **to}, (batch, 2, *(5, 4, 3)[:n]))
@@ -55,6 +54,10 @@ RESAMPLING: list[Row] = [
         for n, mode in ((1, "linear"), (2, "bilinear"), (2, "bicubic"), (3, "trilinear"))
         for to in ({"size": 7}, {"size": 1}, {"scale_factor": 1.7}, {"scale_factor": 0.5})
     ],
+    # Sizes that rounding leaves as they are, or doubles.
+    ("Upsample", (), {"scale_factor": 1.3}, (2, 2, 3, 3)),
+    ("Upsample", (), {"scale_factor": 1.3, "mode": "bilinear"}, (2, 2, 3, 5)),
+    ("Upsample", (), {"scale_factor": 2.2}, (2, 2, 4, 4)),
     ("UpsamplingNearest2d", (), {"scale_factor": 2}, (2, 3, 4, 5)),
     ("UpsamplingNearest2d", ((7, 3),), {}, (2, 3, 4, 5)),
     ("UpsamplingBilinear2d", (), {"scale_factor": (2, 1.5)}, (2, 3, 4, 5)),
@@ -152,6 +155,8 @@ def test_fractional_pooling_draws_its_windows() -> None:
     assert set(np.diff(rows).tolist()) <= {2, 3} and rows[-1] == 24
     nnlab.manual_seed(4)
     np.testing.assert_array_equal(layer(x)[1].numpy(), first)
+    y, places = F.fractional_max_pool2d(nnlab.zeros(1, 1, 3, 3), 2, 2, return_indices=True)
+    assert places.tolist() == [[[[0, 1], [3, 4]]]]
     x = nnlab.full((1, 1, 3, 3), float("nan"))
     y, places = F.fractional_max_pool2d(x, 2, 2, return_indices=True)
     assert y.isnan().all().item() and places.tolist() == [[[[4, 5], [7, 8]]]]
