@@ -86,6 +86,17 @@ class PoolGeometry:
     def out_size(self) -> Shape:
         return self.y_shape[2:]
 
+    @property
+    def apart(self) -> bool:
+        """Whether no two windows share an element."""
+        return all(s > d * (k - 1) for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True))
+
+    @property
+    def tiles(self) -> bool:
+        """Whether each element lies in exactly one window."""
+        sizes = zip(self.in_size, self.out_size, self.kernel, strict=True)
+        return self.apart and not any(self.pad_low) and all(n == o * k for n, o, k in sizes)
+
 
 def tap_range(out: int, size: int, start: int, stride: int) -> tuple[int, int, int]:
     """Where one tap of a window meets the input along one dimension.

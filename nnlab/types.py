@@ -107,7 +107,7 @@ def is_floating(dtype: np.dtype[Any]) -> bool:
 
 def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype in which data of this dtype is added up: float32 for half types, other dtypes themselves."""
-    return float32 if dtype == float16 or is_bfloat16(dtype) else dtype
+    return float32 if dtype.itemsize == 2 and (dtype == float16 or is_bfloat16(dtype)) else dtype
 
 
 def promote(first: np.dtype[Any], second: np.dtype[Any]) -> np.dtype[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nnlab import types
 from nnlab.autograd.elementwise import cast, common_dtype, sum_to
 from nnlab.autograd.tape import Node, Op
 from nnlab.errors import DtypeError, ShapeError
@@ -79,6 +80,18 @@ class Linear(Op):
                 x = ctx.input(0)
                 dw = rows.transpose(0, 1) @ x.reshape(-1, x.shape[-1])
             db = rows.sum(0) if ctx.needs[2] else None
+        return dx, dw, db
+
+    @staticmethod
+    def backward_raw(ctx: Node, dy: Any) -> Any:
+        be = ctx.be
+        dx = ops.forward(be, a=dy, b=ctx.input_raw(1)) if ctx.needs[0] else None
+        rows = dy.reshape(-1, dy.shape[-1])
+        dw = None
+        if ctx.needs[1]:
+            x = ctx.input_raw(0)
+            dw = ops.forward(be, a=rows.T, b=x.reshape(-1, x.shape[-1]))
+        db = rows.sum(axis=0, dtype=types.wide(rows.dtype)).astype(rows.dtype, copy=False) if ctx.needs[2] else None
         return dx, dw, db
 
 

@@ -3,6 +3,7 @@
 - ``batch_norm(x, weight, bias, eps)`` -> (y, mean, var): training form over all axes but 1; weight and bias (C,) or
   None; mean (C,) and var (C,), the *unbiased* variance, carry no gradient and are what running estimates take in.
 - ``batch_norm_eval(x, mean, var, weight, bias, eps)`` -> y: with given statistics (C,).
+- ``move_average(average, value, momentum)``: the running estimates' step, in place.
 - ``local_response_norm(x, size, alpha, beta, k)`` -> y.
 """
 
@@ -111,6 +112,15 @@ def batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     """(y, mean, unbiased variance) of the training form; the statistics (C,) carry no gradient."""
     y, mean, var = BatchNorm.apply(x, weight, bias, eps)
     return y, mean.detach(), var.detach()
+
+
+def move_average(average: Tensor, value: Tensor, momentum: float) -> None:
+    """``average = (1 - momentum) * average + momentum * value`` in place, which is not recorded."""
+    data = average._data
+    with average._be.quiet():
+        data *= 1 - momentum
+        average._be.xp.add(data, value._data * momentum, out=data, casting="same_kind")
+    average._version.count += 1
 
 
 def batch_norm_eval(

@@ -9,6 +9,7 @@ from nnlab.autograd.elementwise import cast, common_dtype, sum_to
 from nnlab.autograd.reduce import normal_dims, one_dim
 from nnlab.autograd.tape import Node, Op
 from nnlab.errors import ArgumentError, ShapeError, complaint
+from nnlab.ops._numpy import layout
 
 if TYPE_CHECKING:
     from nnlab.autograd.tensor import Tensor
@@ -19,12 +20,22 @@ class Reshape(Op):
 
     @staticmethod
     def forward(ctx: Node, x: Any, shape: tuple[int, ...]) -> Any:
-        ctx.shape = x.shape
+        ctx.shape, ctx.order = x.shape, layout.plane_order(x)
         return x.reshape(shape)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:
         return dy.reshape(ctx.shape), None
+
+    @staticmethod
+    def backward_raw(ctx: Node, dy: Any) -> Any:
+        dx = dy.reshape(ctx.shape)
+        if ctx.order is None:
+            return dx, None
+        # What comes before goes on in the order that it had in forward.
+        result = layout.empty(ctx.be, dx.shape, dx.dtype, ctx.order)
+        result[...] = dx
+        return result, None
 
 
 def sizes(values: tuple[Any, ...]) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nnlab import types
 from nnlab.autograd.elementwise import cast, test
 from nnlab.autograd.tape import Node, Op
+from nnlab.ops import unary as ops
 
 if TYPE_CHECKING:
     from nnlab.autograd.tensor import Tensor
@@ -30,13 +31,20 @@ def _unary(name: str, derivative: Derivative, *, uses: str, function: str | None
             ctx.save_inputs(0)
         elif uses == "y":
             ctx.save_output()
-        return getattr(ctx.be.xp, function or name.lower())(x)
+        return ops.forward(ctx.be, x=x, function=function or name.lower())
 
     def backward(ctx: Node, dy: Tensor) -> Any:
         saved = ctx.input(0) if uses == "x" else ctx.output() if uses == "y" else None
         return (derivative(dy, saved),)
 
-    return type(name, (Op,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
+    methods = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    if name.lower() in ops.GRADIENTS:
+
+        def backward_raw(ctx: Node, dy: Any) -> Any:
+            return ops.backward(ctx.be, dy=dy, y=ctx.output_raw(), function=name.lower())
+
+        methods["backward_raw"] = staticmethod(backward_raw)
+    return type(name, (Op,), methods)
 
 
 _UNARY: dict[str, type[Op]] = {
@@ -54,6 +62,7 @@ _UNARY: dict[str, type[Op]] = {
     "tan": _unary("Tan", lambda dy, y: dy * (y * y + 1), uses="y"),
     "atan": _unary("Atan", lambda dy, x: dy / (x * x + 1), uses="x", function="arctan"),
     "tanh": _unary("Tanh", lambda dy, y: dy * (1 - y * y), uses="y"),
+    "sigmoid": _unary("Sigmoid", lambda dy, y: dy * (y * (1 - y)), uses="y"),
 }
 
 
@@ -62,27 +71,6 @@ def unary(name: str, x: Tensor) -> Tensor:
     if not types.is_floating(x.dtype) and name not in ("neg", "abs"):
         x = cast(x, types.DEFAULT_FLOAT)
     return _UNARY[name].apply(x)
-
-
-class Sigmoid(Op):
-    """1 / (1 + exp(-x)), computed without overflow."""
-
-    @staticmethod
-    def forward(ctx: Node, x: Any) -> Any:
-        ctx.save_output()
-        xp = ctx.be.xp
-        decay = xp.exp(-xp.abs(x))
-        return xp.where(x >= 0, x.dtype.type(1), decay) / (1 + decay)
-
-    @staticmethod
-    def backward(ctx: Node, dy: Tensor) -> Any:
-        y = ctx.output()
-        return (dy * (y * (1 - y)),)
-
-
-def sigmoid(x: Tensor) -> Tensor:
-    """Logistic function 1 / (1 + exp(-x))."""
-    return Sigmoid.apply(x if types.is_floating(x.dtype) else cast(x, types.DEFAULT_FLOAT))
 
 
 def sign(x: Tensor) -> Tensor:
@@ -113,6 +101,7 @@ cos = _function("cos", "Cosine.")
 tan = _function("tan", "Tangent.")
 atan = _function("atan", "Inverse tangent.")
 tanh = _function("tanh", "Hyperbolic tangent.")
+sigmoid = _function("sigmoid", "Logistic function 1 / (1 + exp(-x)), computed without overflow.")
 
 
 def isnan(input: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 Freed memory goes back to the operating system, which hands out zeroed pages when the next array is written: in a
 training step that costs as much as the arithmetic. Here a block is given out again as soon as no array uses it, and a
-step allocates almost nothing after the first one. What is kept, used and free together, never exceeds what was in use
-at some moment.
+step allocates almost nothing after the first one. What is kept, used and free together, stays below one and a half of
+what was in use at some moment: with less, blocks of one size would be freed for those of another in every step.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 
 LEAST = 1 << 16  # bytes; smaller arrays cost malloc less than this does
 ALIGNMENT = 64  # bytes: a line of the cache, and the widest vector
+ROOM = 2  # a block may be so many times as large as what is wanted
+SLACK = 1.5  # bytes kept to bytes in use at some moment, at most
 _FREE = 2  # references to a block that no array uses: the list's and getrefcount's own
 
 
@@ -50,18 +52,19 @@ class Pool:
         return self._total
 
     def _take(self, size: int) -> np.ndarray:
-        same = self._blocks.setdefault(size, deque())
-        for number in range(len(same)):
-            if sys.getrefcount(same[number]) == _FREE:
-                block = same[number]
-                del same[number]
-                same.appendleft(block)
-                return block
+        for fitting in sorted(held for held in self._blocks if size <= held <= ROOM * size):
+            same = self._blocks[fitting]
+            for number in range(len(same)):
+                if sys.getrefcount(same[number]) == _FREE:
+                    block = same[number]
+                    del same[number]
+                    same.appendleft(block)
+                    return block
         used = self._total - self._unused()
         self._peak = max(self._peak, used + size)
-        self._drop(self._total + size - self._peak)
+        self._drop(int(self._total + size - SLACK * self._peak))
         block = _aligned(size)
-        same.appendleft(block)
+        self._blocks.setdefault(size, deque()).appendleft(block)
         self._total += size
         return block
 

@@ -62,6 +62,12 @@ def blas_name() -> str:
     return ", ".join(" ".join(str(fact) for fact in each if fact) for each in facts) or "unknown"
 
 
+@cache
+def small_products() -> bool:
+    """Whether the BLAS multiplies small matrices without copying them first, as OpenBLAS does on AVX-512."""
+    return any(getattr(library, "architecture", None) in ("SkylakeX", "Cooperlake") for library in _blas())
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread for a while; several threads may hold it at once."""

@@ -13,13 +13,16 @@ from nnlab.errors import ArgumentError
 from nnlab.geometry import conv_geometry
 from nnlab.ops import conv as ops
 from nnlab.ops._numpy import conv as body
+from nnlab.ops._numpy import layout
+from nnlab.ops._numpy.conv import rows, tiles, transforms, winograd
 from nnlab.ops._numpy.conv import stride as stride_way
-from nnlab.ops._numpy.conv import transforms, winograd
 from nnlab.ops._numpy.conv.plan import Plan, choose
 from tests.ops.common import CPU, close, rng, scattered
 from tests.oracles import conv as oracle
 
-HIGH, HIGHEST, STRIDE = Plan("winograd", 6), Plan("winograd", 4), Plan("stride")
+HIGH, HIGHEST, STRIDE, ROWS = Plan("winograd", 6), Plan("winograd", 4), Plan("stride"), Plan("rows")
+TILES, TILES_4 = Plan("tiles", 6), Plan("tiles", 4)
+ORDERS = {"row-major": (0, 1, 2, 3), "batch last": (1, 2, 3, 0), "channels last": (0, 2, 3, 1)}
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +45,11 @@ def case(x_shape, w_shape, stride=1, padding=0, dtype=np.float32, key=0):
     geometry = conv_geometry(x_shape, w_shape, stride, padding)
     dy = scattered(random.standard_normal(geometry.y_shape).astype(dtype))
     return x, w, b, dy, geometry
+
+
+def in_memory(array, order):
+    axes = ORDERS[order]
+    return np.ascontiguousarray(array.transpose(axes)).transpose(np.argsort(axes))
 
 
 def passes(x, w, b, dy, geometry):
@@ -73,7 +81,7 @@ def test_the_three_matrices_convolve(n, taps):
     close(f.a.T @ ((f.g @ g) * (f.b @ d)), np.correlate(d, g, "valid"), rtol=1e-13)
 
 
-@pytest.mark.parametrize("plan", [HIGH, HIGHEST])
+@pytest.mark.parametrize("plan", [HIGH, HIGHEST, TILES, TILES_4])
 @pytest.mark.parametrize(
     ("x_shape", "outputs", "kernel", "padding"),
     [
@@ -91,13 +99,14 @@ def test_winograd_against_loops(forced, plan, x_shape, outputs, kernel, padding)
     for found, wanted in zip(passes(*arrays), by_loops(*arrays)):
         close(found, wanted, rtol=2e-5)  # a few times float32's rounding, over up to 300 terms
         assert found.dtype == np.float32
-        assert found.flags.c_contiguous
+        assert found.flags.c_contiguous or (plan.way == "tiles" and found.transpose(1, 2, 3, 0).flags.c_contiguous)
 
 
+@pytest.mark.parametrize("plan", [HIGH, TILES])
 @pytest.mark.parametrize("kernel", [(5, 5), (3, 5), (4, 4)])
-def test_winograd_of_larger_kernels(forced, kernel):
+def test_winograd_of_larger_kernels(forced, plan, kernel):
     arrays = case((2, 3, 13, 10), (4, 3, *kernel), 1, 2)
-    forced(HIGH)
+    forced(plan)
     for found, wanted in zip(passes(*arrays), by_loops(*arrays)):
         close(found, wanted, rtol=2e-5)
 
@@ -116,6 +125,18 @@ def test_blocks_of_tiles_change_nothing_but_rounding(forced, monkeypatch, budget
             close(found, wanted, rtol=2e-5)
     finally:
         winograd.cut_blocks.cache_clear()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("limits", [(1, 3, 1, 1), (1 << 22, 2, 3, 20_000), (40_000, 64, 2, 1 << 22)])
+def test_blocks_of_tiles_batch_last(forced, monkeypatch, order, limits):
+    x, w, b, dy, g = case((7, 5, 21, 30), (7, 5, 3, 3), 1, 1)
+    wanted = by_loops(x, w, b, dy, g)
+    for name, value in zip(("BUDGET", "IMAGES", "STRIP", "ACROSS"), limits):
+        monkeypatch.setattr(tiles, name, value)
+    forced(TILES)
+    for found, right in zip(passes(in_memory(x, order), w, b, in_memory(dy, order), g), wanted):
+        close(found, right, rtol=2e-5)
 
 
 @pytest.mark.parametrize("limit", [1, 3000, 1 << 20])
@@ -140,11 +161,56 @@ def test_a_stride_over_sorted_planes_against_loops(forced, monkeypatch, limit, s
         close(found, wanted)
 
 
-def test_tiles_outside_of_the_input_read_zeros(forced, monkeypatch):
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("limits", [(4 << 20, 7 << 20, 224), (1, 1, 1), (4 << 20, 2000, 30)])
+@pytest.mark.parametrize(
+    ("x_shape", "outputs", "kernel", "padding"),
+    [
+        ((7, 3, 9, 14), 5, (3, 3), 1),
+        ((2, 1, 12, 11), 4, (5, 5), 2),
+        ((5, 6, 4, 5), 2, (3, 2), 0),
+        ((3, 2, 1, 2), 1, (3, 3), 2),
+        ((4, 3, 6, 7), 9, (1, 4), (0, 3)),
+        ((1, 4, 8, 3), 3, (2, 2), "same"),
+        ((9, 2, 5, 5), 3, (5, 1), (4, 0)),
+        ((3, 4, 3, 2), 2, (3, 3), 6),
+    ],
+)
+def test_rows_of_all_images_against_loops(forced, monkeypatch, order, limits, x_shape, outputs, kernel, padding):
+    for name, value in zip(("BLOCK_BYTES", "PRODUCTS", "COLUMNS"), limits):
+        monkeypatch.setattr(rows, name, value)
+    x, w, b, dy, g = case(x_shape, (outputs, x_shape[1], *kernel), 1, padding, np.float64)
+    wanted = by_loops(x, w, b, dy, g)
+    x = in_memory(x, order)
+    forced(ROWS)
+    found = passes(x, w, b, in_memory(dy, order), g)
+    for one, other in zip(found, wanted):
+        close(one, other)
+    assert all(layout.is_batch_last(a) or a.flags.c_contiguous for a in found[:2])
+    assert found[0].transpose(1, 2, 3, 0).flags.c_contiguous
+    close(ops.forward(CPU, x=x, w=w, geometry=g), wanted[0] - b[:, None, None])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_bias_gradient_in_any_order(order, dtype):
+    dy = rng(23).standard_normal((40, 5, 60, 61)).astype(dtype)
+    found = ops.bias_grad(
+        CPU, dy=np.ascontiguousarray(dy.transpose(ORDERS[order])).transpose(np.argsort(ORDERS[order]))
+    )
+    assert found.dtype == dtype
+    exact, size = dy.sum(axis=(0, 2, 3), dtype=np.float64), np.abs(dy).sum(dtype=np.float64) / 5
+    # Sums of 146400 numbers in float32, which err by far less than the rounding of the largest part of a sum.
+    np.testing.assert_allclose(found, exact, rtol=np.finfo(dtype).eps, atol=0.02 * np.finfo(np.float32).eps * size)
+
+
+@pytest.mark.parametrize("plan", [HIGH, TILES])
+def test_tiles_outside_of_the_input_read_zeros(forced, monkeypatch, plan):
     monkeypatch.setattr(winograd, "SLAB", 1)
     monkeypatch.setattr(winograd, "STRIP", 1)
+    monkeypatch.setattr(tiles, "STRIP", 1)
     winograd.cut_blocks.cache_clear()
-    forced(HIGH)
+    forced(plan)
     try:
         passes(*case((1, 3, 23, 24), (2, 3, 3, 3), 1, 9))  # leaves its numbers in the scratch memory
         arrays = case((1, 3, 4, 5), (2, 3, 3, 3), 1, 11, key=1)
@@ -179,7 +245,7 @@ def test_errors_stay_within_the_promise(forced, x_shape, w_shape, padding):
     forced(Plan())
     plain = passes(*arrays)
     exact = passes(*(a.astype(np.float64) for a in arrays[:-1]), g)
-    for plan, times in ((HIGH, 12), (HIGHEST, 2)):
+    for plan, times in ((HIGH, 12), (HIGHEST, 2), (TILES, 12)):
         if max(g.kernel) < plan.points:
             forced(plan)
             for found, direct, right in zip(passes(*arrays), plain, exact):
@@ -218,10 +284,18 @@ def test_the_setting_reaches_the_plan():
         ((4, 3, 224, 224), (64, 3, 2, 2), (2, 0), Plan(), Plan()),
         ((4, 1, 28, 28), (32, 1, 5, 5), (2, 2), Plan(), Plan()),
         ((4, 64, 56, 56), (128, 64, 3, 3), (2, 1), Plan(), Plan()),
-        ((64, 128, 7, 7), (128, 128, 3, 3), (1, 1), HIGH, Plan()),
+        ((64, 128, 7, 7), (128, 128, 3, 3), (1, 1), TILES, ROWS),
+        ((64, 32, 14, 14), (64, 32, 3, 3), (1, 1), TILES, ROWS),
+        ((64, 256, 4, 4), (256, 256, 3, 3), (1, 1), HIGH, HIGHEST),
+        ((64, 1, 28, 28), (32, 1, 3, 3), (1, 1), ROWS, ROWS),
+        ((64, 6, 14, 14), (16, 6, 5, 5), (1, 0), ROWS, ROWS),
+        ((64, 6, 14, 14), (16, 6, 1, 1), (1, 0), Plan(), Plan()),
+        ((15, 6, 14, 14), (16, 6, 5, 5), (1, 0), Plan(), Plan()),
+        ((27, 6, 14, 14), (16, 6, 5, 5), (1, 2), Plan(), Plan()),
+        ((65, 3, 32, 32), (16, 3, 3, 3), (1, 1), Plan(), Plan()),
         ((32, 24, 32, 32), (24, 24, 5, 5), (1, 2), Plan(), Plan()),
         ((4, 256, 28), (256, 256, 3), (1, 1), Plan(), Plan()),
-        ((64, 1, 28, 28), (6, 1, 5, 5), (1, 2), Plan(), Plan()),
+        ((64, 1, 28, 28), (6, 1, 5, 5), (1, 2), ROWS, ROWS),
         ((0, 256, 28, 28), (256, 256, 3, 3), (1, 1), Plan(), Plan()),
     ],
 )
@@ -234,7 +308,7 @@ def test_plans(x_shape, w_shape, options, high, highest):
 
 
 @pytest.mark.parametrize("alone", [0, 1 << 30])
-@pytest.mark.parametrize("plan", [HIGH, HIGHEST, STRIDE])
+@pytest.mark.parametrize("plan", [HIGH, HIGHEST, STRIDE, ROWS, TILES])
 def test_threads_change_no_bits(forced, monkeypatch, plan, alone):
     options = (2, 1) if plan == STRIDE else (1, 1)
     arrays = case((5, 24, 40, 50), (40, 24, 3, 3), *options)
@@ -248,7 +322,7 @@ def test_threads_change_no_bits(forced, monkeypatch, plan, alone):
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
-@pytest.mark.parametrize("plan", [HIGH, STRIDE])
+@pytest.mark.parametrize("plan", [HIGH, STRIDE, ROWS, TILES])
 def test_what_is_not_finite_stays_where_it_belongs(forced, plan, value):
     stride = 2 if plan == STRIDE else 1
     x, w, b, dy, g = case((2, 3, 20, 20), (4, 3, 3, 3), stride, 1)
@@ -266,31 +340,33 @@ def test_what_is_not_finite_stays_where_it_belongs(forced, plan, value):
         close(found[finite], wanted[finite], rtol=2e-5)
 
 
-def test_large_numbers_do_not_overflow_on_the_way(forced):
+@pytest.mark.parametrize("plan", [HIGH, TILES])
+def test_large_numbers_do_not_overflow_on_the_way(forced, plan):
     """Sums that stay below the largest float32 although a transform's sums do not."""
     x = np.zeros((1, 2, 12, 12), np.float32)
     x[0, :, ::2] = 2e38
     w = np.zeros((3, 2, 3, 3), np.float32)
     w[:, 0, 1, 1] = 1
     g = conv_geometry(x.shape, w.shape, 1, 1)
-    forced(HIGH)
+    forced(plan)
     np.testing.assert_array_equal(ops.forward(CPU, x=x, w=w, geometry=g), np.broadcast_to(x[:, :1], g.y_shape))
 
 
+@pytest.mark.parametrize("plan", [HIGH, TILES])
 @pytest.mark.parametrize("dtype", [np.float16, "bfloat16"])
-def test_half_precision_is_rounded_once(forced, dtype):
+def test_half_precision_is_rounded_once(forced, plan, dtype):
     if dtype == "bfloat16":
         pytest.importorskip("ml_dtypes")
         dtype = nnlab.bfloat16
     arrays = [a.astype(dtype) if isinstance(a, np.ndarray) else a for a in case((1, 8, 12, 12), (8, 8, 3, 3), 1, 1)]
     eps = 2**-11 if dtype == np.float16 else 2**-8
-    forced(HIGH)
+    forced(plan)
     for found, wanted in zip(passes(*arrays), by_loops(*arrays)):
         assert found.dtype == dtype
         np.testing.assert_allclose(found.astype(np.float64), wanted, rtol=1.01 * eps, atol=2e-5)
 
 
-@pytest.mark.parametrize(("plan", "stride"), [(HIGH, 1), (STRIDE, 2), (Plan(), 1)])
+@pytest.mark.parametrize(("plan", "stride"), [(HIGH, 1), (STRIDE, 2), (Plan(), 1), (ROWS, 1), (TILES, 1)])
 def test_a_step_allocates_its_results_alone(forced, monkeypatch, plan, stride):
     # On one thread: a helper that comes to its first task late would allocate its scratch memory late.
     monkeypatch.setattr("nnlab.backend.threads._chosen", 1)

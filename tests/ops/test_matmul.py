@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,45 @@ def test_bits_do_not_depend_on_the_number_of_threads(monkeypatch):
         results.append(matmul.forward(CPU, a=a, b=b))
     assert (results[0] == results[1]).all()
     assert (results[0] == results[2]).all()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_into_an_array(alone, dtype):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((70, 3)).astype(dtype), rng.standard_normal((3, 40)).astype(dtype)
+    out = np.empty((70, 40), dtype)
+    assert matmul.forward(CPU, a=a, b=b, out=out, alone=alone) is out
+    np.testing.assert_array_equal(out, matmul.forward(CPU, a=a, b=b))
+
+
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns"), [(5, 7, 96), (0, 3, 64), (3, 5, 7), (2, 8, 0), (64, 700, 64), (65, 3, 64), (1, 1, 1)]
+)
+def test_one_matrix_with_many(rows, depth, columns, dtype, small, monkeypatch):
+    """In blocks, with parts of the depth where the limit asks for them, or whole."""
+    monkeypatch.setattr("nnlab.ops._numpy.matmul.small_products", lambda: small)
+    rng = np.random.default_rng(0)
+    b = rng.standard_normal((columns, depth)).astype(dtype).T
+    product = matmul.repeated(CPU, b=b, rows=rows)
+    for _ in range(2):
+        a = rng.standard_normal((rows, 2 * depth)).astype(dtype)[:, ::2]
+        out = np.full((rows, columns), np.nan, dtype)
+        product(a, out)
+        want = a.astype(np.float64) @ b.astype(np.float64)
+        np.testing.assert_allclose(
+            out, want, rtol=1e-12 if dtype == np.float64 else 2e-3, atol=1e-2 * (dtype == np.float16) + 1e-12
+        )
+
+
+def test_blocks_of_small_products(monkeypatch):
+    monkeypatch.setattr("nnlab.ops._numpy.matmul.small_products", lambda: True)
+    blocks = importlib.import_module("nnlab.ops._numpy.matmul").small_blocks
+    assert blocks(32, 256, 1024) == (1, 64)
+    assert blocks(32, 1024, 256) == (4, 64)
+    assert blocks(16, 256, 96) == (1, 48)
+    assert blocks(64, 701, 64) is None  # no part of 701 is small
+    assert blocks(65, 8, 64) is None
+    assert blocks(4, 8, 50) is None

@@ -94,3 +94,58 @@ def test_scratch_is_reused_and_grows():
     again = parallel.scratch(CPU, "test", (6,), np.float32)
     assert np.shares_memory(first, again)
     assert parallel.scratch(CPU, "test", (100,), np.float64).shape == (100,)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_tasks_beside_the_caller(threads, monkeypatch):
+    monkeypatch.setattr("nnlab.backend.threads._chosen", threads)
+    done = np.zeros(20, int)
+    with parallel.beside(CPU, 1 << 30) as later:
+        waits = [later(lambda i=i: done.__setitem__(i, done[i] + 1)) for i in range(20)]
+        for i in (19, 0, 0):  # in any order, more than once
+            waits[i]()
+            assert done[i] == 1
+    assert (done == 1).all()
+
+
+def test_a_task_beside_runs_on_another_thread(monkeypatch):
+    monkeypatch.setattr("nnlab.backend.threads._chosen", 2)
+    began, threads = threading.Event(), []
+    with parallel.beside(CPU, 1 << 30) as later:
+        later(lambda: (threads.append(threading.current_thread()), began.set()))
+        assert began.wait(60)
+    assert threads[0] is not threading.current_thread()
+    with parallel.beside(CPU, 100) as later:  # not worth it
+        later(lambda: threads.append(threading.current_thread()))
+        assert threads[1] is threading.current_thread()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_errors_beside(threads, monkeypatch):
+    """All tasks end before the first one's error comes out; the caller's own error comes before."""
+    monkeypatch.setattr("nnlab.backend.threads._chosen", threads)
+    done = []
+
+    def fail(name):
+        raise ValueError(name)
+
+    def tasks(later):
+        later(lambda: fail("first"))
+        later(lambda: fail("second"))
+        later(lambda: done.append(1))
+
+    with pytest.raises(ValueError, match="first"), parallel.beside(CPU, 1 << 30) as later:
+        tasks(later)
+    assert done == ([1] if threads > 1 else [])
+
+    def broken():
+        with parallel.beside(CPU, 1 << 30) as later:
+            if threads > 1:
+                tasks(later)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken()
+    assert done == ([1, 1] if threads > 1 else [])
+    with pytest.raises(ValueError, match="second"), parallel.beside(CPU, 1 << 30) as later:
+        later(lambda: fail("second"))()

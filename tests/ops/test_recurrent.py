@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
@@ -151,17 +153,42 @@ def run(cell: str, a: dict[str, Any], reverse: bool, lengths: list[int] | None, 
     return {**found, "c_n": c_n} if lstm else {name: v for name, v in found.items() if name != "d_c0"}
 
 
+@contextmanager
+def lazily(be: Any, work: int) -> Iterator[Any]:
+    """``parallel.beside`` with another thread that does nothing by itself: tasks are done when they are waited for, or
+    at the end, the last one first."""
+    tasks: list[Any] = []
+
+    def later(task: Any) -> Any:
+        tasks.append(task)
+
+        def wait() -> None:
+            tasks.remove(task)
+            task()
+
+        return wait
+
+    yield later
+    while tasks:
+        tasks.pop()()
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("lengths", [None, [4, 1, 3], [2, 4, 4], [4, 4, 4]])
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("shared", ["", "parts", "chunks"])
 def test_the_driver_against_loops(
-    cell: str, lengths: list[int] | None, reverse: bool, shared: bool, monkeypatch: pytest.MonkeyPatch
+    cell: str, lengths: list[int] | None, reverse: bool, shared: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if shared:  # as a large batch is: in parts, on several threads
+    if shared == "parts":  # as a large batch is: its sequences on several threads
         monkeypatch.setattr(ops, "PART", 1)
         monkeypatch.setattr(ops, "ROWS", 1)
         monkeypatch.setattr("nnlab.backend.threads._chosen", 3)
+    elif shared == "chunks":  # as a long sequence is
+        monkeypatch.setattr(ops, "CHUNK", 1)
+        monkeypatch.setattr(ops, "CHUNKS", 3)
+        monkeypatch.setattr(ops.parallel, "beside", lazily)
+        monkeypatch.setattr(ops.layout, "empty", lambda be, shape, dtype: np.full(shape, np.nan, dtype))
     a = arrays(cell, 4, 3, 2, 3, 1)
     mine = {name: scattered(value) for name, value in a.items()}
     found = run(cell, mine, reverse, lengths)
@@ -216,8 +243,15 @@ def test_smaller_dtypes_are_near(cell: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_sequence_does_not_see_its_neighbours_lengths(cell: str, dtype: str) -> None:
+@pytest.mark.parametrize("pieces", [False, True])
+def test_a_sequence_does_not_see_its_neighbours_lengths(
+    cell: str, dtype: str, pieces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Value and gradient of one sequence, in every bit; sizes at which products are cut up and done by other code."""
+    if pieces:  # as large products and long sequences are
+        monkeypatch.setattr("nnlab.ops._numpy.matmul.PART", 1 << 12)
+        monkeypatch.setattr("nnlab.ops._numpy.matmul.LEAST", 1)
+        monkeypatch.setattr(ops, "CHUNK", 1)
     batch, length = 7, 5
     a = {name: v.astype(dtype) for name, v in arrays(cell, 40, batch, 33, 19, 5).items()}
     results = []
@@ -320,9 +354,11 @@ def test_results_changed_in_place() -> None:
 
 
 @pytest.mark.parametrize("threads", ["1", "3"])
-def test_the_number_of_threads_changes_no_bit(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shared", ["PART", "CHUNK"])
+def test_the_number_of_threads_changes_no_bit(threads: str, shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several threads share the batch, or the products beside the walk."""
     a = {name: value.astype(np.float32) for name, value in arrays("lstm", 12, 40, 50, 170, 11).items()}
-    assert 40 * a["w_hh"].size >= ops.PART  # several threads share the batch
+    monkeypatch.setattr(ops, shared, 40 * a["w_hh"].size)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     want = run("lstm", a, False, None)
     monkeypatch.setenv("OMP_NUM_THREADS", threads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnlab.autograd import Tensor, no_grad
+from nnlab.autograd import Tensor
 from nnlab.autograd import norm as ops
 from nnlab.errors import ArgumentError, ShapeError, complaint
 from nnlab.nn.functional._checks import check_input
@@ -40,11 +40,9 @@ def batch_norm(
         must = "have more than one value per channel in training"
         raise ShapeError(complaint("batch_norm", "input", must, tuple(input.shape)))
     y, mean, var = ops.batch_norm(input, weight, bias, eps)
-    with no_grad():
-        if running_mean is not None:
-            running_mean.mul_(1 - momentum).add_(mean, alpha=momentum)
-        if running_var is not None:
-            running_var.mul_(1 - momentum).add_(var, alpha=momentum)
+    for running, batch in ((running_mean, mean), (running_var, var)):
+        if running is not None:
+            ops.move_average(running, batch, momentum)
     return y
 
 

@@ -1,4 +1,4 @@
-"""Adaptive max pooling, one output position at a time over all planes."""
+"""Adaptive max pooling, one output position at a time over all planes, in x's order."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 from nnlab.backend import Backend
 from nnlab.geometry import Shape
 from nnlab.ops._numpy.avg_pool import adaptive_ranges
+from nnlab.ops._numpy.layout import empty, plane_order
 from nnlab.ops._numpy.max_pool import place_scatter
 
 
 def forward(be: Backend, *, x: Any, out: Shape) -> tuple[Any, Any]:
     xp = be.xp
     size = x.shape[2:]
-    y = xp.empty((*x.shape[:2], *out), x.dtype)
-    places = xp.empty(y.shape, xp.int64)
+    order = plane_order(x)
+    y = empty(be, (*x.shape[:2], *out), x.dtype, order)
+    places = empty(be, y.shape, xp.int64, order)
     plane = xp.arange(prod(size)).reshape(size)
     ranges = [list(enumerate(adaptive_ranges(n, o))) for n, o in zip(size, out, strict=True)]
     for combination in product(*ranges):

@@ -1,98 +1,111 @@
-"""Batch normalisation on arrays, some channels at a time on the CPU."""
+"""Batch normalisation on arrays, some channels at a time on the CPU, in x's order."""
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 from nnlab.backend import Backend
-from nnlab.ops._numpy.parallel import plane_blocks, run
+from nnlab.ops._numpy import channels
+from nnlab.ops._numpy.layout import empty, plane_order
+from nnlab.ops._numpy.parallel import run, scratch
 from nnlab.ops._numpy.precision import wide
 from nnlab.ops.batch_norm import Saved
 
 
-def _rows(be: Backend, array: Any) -> Any:
-    """(N, C, P), at least float32."""
-    return wide(be, array).reshape(*array.shape[:2], prod(array.shape[2:]))
+def _target(be: Backend, result: Any, rows: Any) -> Any:
+    """Where a block of the result is computed: the result itself, or for half precision memory of the rows' dtype."""
+    return result if result.dtype == rows.dtype else scratch(be, "batch_norm", rows.shape, rows.dtype)
 
 
-def _total(be: Backend, rows: Any) -> Any:
-    """Sum for each channel: pairwise along positions, then images in double precision; (C,) float64."""
-    return rows.sum(axis=2).sum(axis=0, dtype=be.xp.float64)
+def _column(vector: Any, dtype: Any) -> Any:
+    return vector.astype(dtype, copy=False)[:, None]
 
 
-def _products(be: Backend, a: Any, b: Any) -> Any:
-    """Sum of a * b for each channel, as ``_total``, without an array of the products."""
-    return be.xp.einsum("ncp,ncp->nc", a, b).sum(axis=0, dtype=be.xp.float64)
-
-
-def _column(vector: Any, part: slice, dtype: Any) -> Any:
-    return vector[part].astype(dtype)[:, None]
+def _eighth(rows: Any) -> Any:
+    """At least an eighth of the elements of each channel."""
+    if len(rows) > 1:
+        return rows[: -(-len(rows) // 8)]
+    return rows[:, :, : -(-rows.shape[2] // 8)]
 
 
 def forward(be: Backend, *, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Saved]:
     xp = be.xp
-    rows = _rows(be, x)
-    images, channels, positions = rows.shape
-    count = images * positions
-    y = xp.empty(rows.shape, x.dtype)
-    mean, rstd, var = (xp.empty(channels, rows.dtype) for _ in range(3))
-    blocks = plane_blocks(be, channels, count * rows.dtype.itemsize)
+    order = plane_order(x)
+    y = empty(be, x.shape, x.dtype, order)
+    rows, results = channels.rows(wide(be, x), order), channels.rows(y, order)
+    count, dtype = x.size // max(x.shape[1], 1), rows.dtype
+    mean, rstd, var = (xp.empty(x.shape[1], dtype) for _ in range(3))
+    blocks = channels.blocks(be, rows)
 
     def work(number: int) -> None:
         part = slice(*blocks[number])
-        block = rows[:, part]
-        mean[part] = _total(be, block) / count
-        offset = block - mean[part][:, None]
-        # What rounding left in the mean is taken out of the variance and the offsets are corrected by it.
-        left = _total(be, offset) / count
-        square = _products(be, offset, offset) / count - left * left
-        var[part] = square
+        block, result = rows[:, part], results[:, part]
+        # A mean of some elements is near enough that x * x - mean * mean loses nothing.
+        some = _eighth(block)
+        pivot = channels.total(be, some) / (some.size / some.shape[1])
+        offset = _target(be, result, block)
+        xp.subtract(block, _column(pivot, dtype), out=offset)
+        left = channels.total(be, offset) / count
+        square = channels.products(be, offset, offset) / count - left * left
+        mean[part], var[part] = pivot.astype(dtype) + left, square
         rstd[part] = factor = 1 / xp.sqrt(square + eps)
-        mean[part] += left.astype(rows.dtype)
         scale = factor if weight is None else factor * weight[part]
         shift = -left * scale if bias is None else bias[part] - left * scale
-        offset *= scale[:, None].astype(rows.dtype)
-        xp.add(offset, shift[:, None].astype(rows.dtype), out=y[:, part], casting="same_kind")
+        offset *= _column(scale, dtype)
+        xp.add(offset, _column(shift, dtype), out=result, casting="same_kind")
 
     run(be, work, len(blocks), x.size * 8)
-    return y.reshape(x.shape), Saved(mean, rstd, var)
+    return y, Saved(mean, rstd, var)
 
 
 def backward(be: Backend, *, dy: Any, x: Any, weight: Any, saved: Saved) -> tuple[Any, Any, Any]:
     xp = be.xp
-    rows, grads = _rows(be, x), _rows(be, dy)
-    images, channels, positions = rows.shape
-    count = images * positions
-    dx = xp.empty(rows.shape, x.dtype)
-    dweight, dbias = xp.empty(channels, x.dtype), xp.empty(channels, x.dtype)
-    blocks = plane_blocks(be, channels, count * rows.dtype.itemsize)
+    order = plane_order(x)
+    dx = empty(be, x.shape, x.dtype, order)
+    rows, grads = (channels.rows(wide(be, array), order) for array in (x, dy))
+    results = channels.rows(dx, order)
+    count, dtype = x.size // max(x.shape[1], 1), rows.dtype
+    dweight, dbias = xp.empty(x.shape[1], x.dtype), xp.empty(x.shape[1], x.dtype)
+    blocks = channels.blocks(be, rows)
 
     def work(number: int) -> None:
         part = slice(*blocks[number])
-        grad, rstd = grads[:, part], saved.rstd[part]
-        offset = rows[:, part] - saved.mean[part][:, None]
-        sum_dy, sum_dy_xhat = _total(be, grad), _products(be, grad, offset) * rstd
+        grad, rstd, result = grads[:, part], saved.rstd[part], results[:, part]
+        offset = _target(be, result, grad)
+        xp.subtract(rows[:, part], saved.mean[part][:, None], out=offset)
+        sum_dy, sum_dy_xhat = channels.total(be, grad), channels.products(be, grad, offset) * rstd
         dbias[part], dweight[part] = sum_dy, sum_dy_xhat
-        offset *= (rstd * sum_dy_xhat / count)[:, None].astype(rows.dtype)
-        offset += (sum_dy / count)[:, None].astype(rows.dtype)
+        offset *= _column(rstd * sum_dy_xhat / count, dtype)
+        offset += _column(sum_dy / count, dtype)
         xp.subtract(grad, offset, out=offset)
-        factor = rstd[:, None] if weight is None else rstd[:, None] * _column(weight, part, rows.dtype)
-        xp.multiply(offset, factor, out=dx[:, part], casting="same_kind")
+        factor = rstd if weight is None else rstd * weight[part]
+        xp.multiply(offset, _column(factor, dtype), out=result, casting="same_kind")
 
     run(be, work, len(blocks), x.size * 8)
-    return dx.reshape(x.shape), dweight, dbias
+    return dx, dweight, dbias
 
 
 def evaluate(be: Backend, *, x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
     xp = be.xp
-    shape = (-1, *[1] * (x.ndim - 2))
-    wide_x = wide(be, x)
+    order = plane_order(x)
+    y = empty(be, x.shape, x.dtype, order)
+    rows, results = channels.rows(wide(be, x), order), channels.rows(y, order)
+    dtype = rows.dtype
     factor = 1 / xp.sqrt(var.astype(xp.float64) + eps)
     if weight is not None:
         factor = factor * weight
-    y = wide_x - mean.astype(wide_x.dtype).reshape(shape)
-    y *= factor.astype(wide_x.dtype).reshape(shape)
-    if bias is not None:
-        y += bias.astype(wide_x.dtype).reshape(shape)
-    return y.astype(x.dtype, copy=False)
+    blocks = channels.blocks(be, rows)
+
+    def work(number: int) -> None:
+        part = slice(*blocks[number])
+        result = results[:, part]
+        offset = _target(be, result, rows[:, part])
+        xp.subtract(rows[:, part], _column(mean[part], dtype), out=offset)
+        xp.multiply(
+            offset, _column(factor[part], dtype), out=offset if bias is not None else result, casting="same_kind"
+        )
+        if bias is not None:
+            xp.add(offset, _column(bias[part], dtype), out=result, casting="same_kind")
+
+    run(be, work, len(blocks), x.size * 4)
+    return y

@@ -1,19 +1,33 @@
-"""Bias and relu on arrays."""
+"""Bias and relu on arrays, in x's order."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from nnlab.backend import Backend
-from nnlab.ops._numpy import relu
+from nnlab.ops._numpy import channels, relu
+from nnlab.ops._numpy.layout import empty, plane_order
+from nnlab.ops._numpy.parallel import run
 from nnlab.ops._numpy.precision import wide
 
 
 def forward(be: Backend, *, x: Any, b: Any) -> Any:
-    return relu.forward(be, x=x + b.reshape(-1, *[1] * (x.ndim - 2)))
+    order = plane_order(x)
+    y = empty(be, x.shape, x.dtype, order)
+    rows, results = channels.rows(x, order), channels.rows(y, order)
+    blocks = channels.blocks(be, rows)
+
+    def work(number: int) -> None:
+        part = slice(*blocks[number])
+        result = results[:, part]
+        be.xp.add(rows[:, part], b[part, None], out=result)
+        be.xp.maximum(result, x.dtype.type(0), out=result)
+
+    run(be, work, len(blocks), x.size * 2)
+    return y
 
 
 def backward(be: Backend, *, dy: Any, y: Any) -> tuple[Any, Any]:
     dx = relu.backward(be, dy=dy, y=y)
-    db = wide(be, dx).sum(axis=(0, *range(2, dx.ndim)))
+    db = channels.total(be, channels.rows(wide(be, dx), plane_order(dx)))
     return dx, db.astype(dx.dtype, copy=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnlab import types
 from nnlab.backend import Backend
 from nnlab.ops._numpy.precision import wide
 
@@ -31,11 +32,20 @@ def total(be: Backend, parts: list[Any]) -> Any:
     return first
 
 
+def room(be: Backend, target: Any, active: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array, at least float32, for a result on its way to the target: the target itself where that takes it as it
+    is."""
+    dtype = types.wide(dtype)
+    direct = target is not None and active is None and target.dtype == dtype
+    return target if direct else be.xp.empty(shape, dtype)
+
+
 def into(target: Any, value: Any, dtype: Any) -> Any:
     """The value written to the target; without one, the value in this dtype."""
     if target is None:
         return value.astype(dtype, copy=False)
-    target[...] = value
+    if target is not value:
+        target[...] = value
     return target
 
 

@@ -57,6 +57,19 @@ def empty_like(be: Backend, array: Any, dtype: Any = None) -> Any:
     return empty(be, array.shape, array.dtype if dtype is None else dtype, order(array))
 
 
+def plane_order(array: Any) -> Order | None:
+    """The order for a result that keeps an array's: batch last if the array is so, else None, row-major."""
+    return batch_last_order(array.ndim) if is_batch_last(array) else None
+
+
+def planes(array: Any, order: Order | None) -> Any:
+    """(rows, *spatial, run) of an array (N, C, *spatial): (C, *spatial, N) for the order batch last, else
+    (N * C, *spatial, 1). A view of an array in that order, else a copy."""
+    if order is not None:
+        return array.transpose(order)
+    return array.reshape(array.shape[0] * array.shape[1], *array.shape[2:], 1)
+
+
 def runs(be: Backend, *arrays: Any) -> list[Any]:
     """Arrays of one shape as one dimension each, in the first one's order: views, or copies where that needs them."""
     axes = order(arrays[0])

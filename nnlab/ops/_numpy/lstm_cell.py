@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnlab.backend import Backend
-from nnlab.ops._numpy.gates import chosen, into, sigmoid, total, with_bias
+from nnlab.ops._numpy.gates import chosen, into, room, sigmoid, total, with_bias
 from nnlab.ops._numpy.precision import wide
 from nnlab.ops.lstm_cell import Saved
 
@@ -24,16 +24,16 @@ def forward(
 ) -> tuple[Any, Any, Saved]:
     xp, n, dtype = be.xp, c.shape[1], c.dtype
     h_out, c_out, gates_out = out or (None, None, None)
-    s = with_bias(be, x_gates, x_bias)
-    s += h_gates
-    s += h_bias
+    s = xp.add(wide(be, x_gates), wide(be, h_gates), out=room(be, gates_out, active, x_gates.shape, dtype))
+    s += with_bias(be, x_bias, h_bias)
     i, f, g, o = (s[:, k * n : (k + 1) * n] for k in range(4))
-    sigmoid(be, s[:, : 2 * n], out=s[:, : 2 * n])
-    xp.tanh(g, out=g)
-    sigmoid(be, o, out=o)
-    c_new = f * wide(be, c)
-    c_new += i * g
-    h_new = xp.tanh(c_new)
+    tanh_g = xp.tanh(g)
+    sigmoid(be, s, out=s)  # of g too: one call over contiguous memory is faster than two over parts
+    g[...] = tanh_g
+    c_new = xp.multiply(f, wide(be, c), out=room(be, c_out, active, c.shape, dtype))
+    tanh_g *= i
+    c_new += tanh_g
+    h_new = xp.tanh(c_new, out=room(be, h_out, active, c.shape, dtype))
     h_new *= o
     h_next = into(h_out, chosen(be, active, h_new, h), dtype)
     c_next = into(c_out, chosen(be, active, c_new, c), dtype)
@@ -49,14 +49,27 @@ def backward(
     i, f, g, o = (gates[:, k * n : (k + 1) * n] for k in range(4))
     dh = total(be, dh_next)
     tc = xp.tanh(wide(be, saved.c_next))
-    inner = wide(be, dc_next) + dh * o * ((1 - tc) * (1 + tc))
-    ds = xp.empty(gates.shape, gates.dtype)
-    ds[:, :n] = inner * g * (i * (1 - i))
-    ds[:, n : 2 * n] = inner * wide(be, saved.c) * (f * (1 - f))
-    ds[:, 2 * n : 3 * n] = inner * i * ((1 - g) * (1 + g))
-    ds[:, 3 * n :] = dh * tc * (o * (1 - o))
+    ds = xp.subtract(1, gates, out=room(be, out, saved.active, gates.shape, dtype))
+    ds *= gates  # right for i, f, o
+    di, df, dg, do = (ds[:, k * n : (k + 1) * n] for k in range(4))
+    di *= g
+    df *= wide(be, saved.c)
+    xp.subtract(1, g, out=dg)
+    dg *= 1 + g
+    dg *= i
+    do *= tc
+    do *= dh
+    inner = 1 - tc
+    tc += 1
+    inner *= tc
+    inner *= o
+    inner *= dh
+    inner += wide(be, dc_next)
+    three = ds[:, : 3 * n].reshape(len(ds), 3, n)
+    three *= inner[:, None]
+    inner *= f
     dgates = into(out, chosen(be, saved.active, ds, 0), dtype)
-    dc = chosen(be, saved.active, inner * f, dc_next).astype(dtype, copy=False)
+    dc = chosen(be, saved.active, inner, dc_next).astype(dtype, copy=False)
     passing = None
     if saved.active is not None:
         passing = xp.where(saved.active[:, None], dh.dtype.type(0), dh).astype(dtype, copy=False)

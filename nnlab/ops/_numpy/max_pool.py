@@ -1,4 +1,4 @@
-"""Max pooling tap by tap, in blocks of planes that stay in the cache."""
+"""Max pooling tap by tap, in blocks of planes that stay in the cache; results have the order of x, or of the index."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from nnlab import types
 from nnlab.backend import Backend
 from nnlab.errors import ArgumentError, complaint
 from nnlab.geometry import PoolGeometry, Shape
-from nnlab.ops._numpy.parallel import plane_blocks, run
+from nnlab.ops._numpy.layout import empty, plane_order, planes
+from nnlab.ops._numpy.mask import keep
+from nnlab.ops._numpy.parallel import blocks_of, run
 from nnlab.ops._numpy.precision import wide
 from nnlab.ops._numpy.windows import Tap, taps
 
@@ -41,38 +44,50 @@ def _window(g: PoolGeometry) -> tuple[Tap, ...]:
 
 def forward(be: Backend, *, x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
     xp = be.xp
-    first, inside = _first_taps(geometry)
-    y = xp.empty(geometry.y_shape, x.dtype)
-    index = xp.empty(geometry.y_shape, first.dtype)
-    first_taps = be.asarray(first)
-    planes = [a.reshape(-1, *a.shape[2:]) for a in (x, y, index)]
-    window = _window(geometry)
-    blocks = plane_blocks(be, len(planes[0]), prod(geometry.in_size) * x.dtype.itemsize)
+    order = plane_order(x)
+    first, _ = _first_taps(geometry)
+    y = empty(be, geometry.y_shape, x.dtype, order)
+    index = empty(be, geometry.y_shape, first.dtype, order)
+    source, best, winner = (planes(a, order) for a in (x, y, index))
+    blocks = blocks_of(be, len(source), source.nbytes)
 
     def work(number: int) -> None:
-        n, m = blocks[number]
-        source, best, winner = (a[n:m] for a in planes)
-        rest = window
-        if inside:
-            # Every window holds its first tap, so that is what the others have to beat.
-            best[...] = source[(slice(None), *window[0][2])]
-            winner[...] = 0
-            rest = window[1:]
-        else:
-            best[...] = -xp.inf
-            winner[...] = first_taps
-        for tap, (_, where, slices) in enumerate(rest, len(window) - len(rest)):
-            ranges = (slice(None), *(slice(lo, hi) for lo, hi in where))
-            value = xp.ascontiguousarray(source[(slice(None), *slices)])
-            top, place = best[ranges], winner[ranges]
-            wins = value > top
-            wins |= value != value
-            xp.maximum(top, value, out=top)
-            # Later taps have larger numbers, so the winner so far is the largest number that has won.
-            xp.maximum(place, wins.view(xp.uint8) * place.dtype.type(tap), out=place)
+        part = slice(*blocks[number])
+        # Comparing twice for NaN, which is larger than everything, is left to the blocks that have one.
+        block = source[part], best[part], winner[part]
+        _compare(be, geometry, *block, careful=not be.host_memory)
+        if be.host_memory and xp.isnan(best[part].max(initial=-xp.inf)):
+            _compare(be, geometry, *block, careful=True)
 
     run(be, work, len(blocks), x.size * 4)
     return y, index
+
+
+def _compare(be: Backend, geometry: PoolGeometry, source: Any, best: Any, winner: Any, *, careful: bool) -> None:
+    """Maxima and their taps of planes (rows, *spatial, run); without ``careful`` no maximum may be NaN."""
+    xp = be.xp
+    first, inside = _first_taps(geometry)
+    window = _window(geometry)
+    rest = window
+    if inside:
+        # Every window holds its first tap, so that is what the others have to beat.
+        best[...] = source[(slice(None), *window[0][2])]
+        winner[...] = 0
+        rest = window[1:]
+    else:
+        best[...] = -xp.inf
+        winner[...] = be.asarray(first)[..., None]
+    for tap, (_, where, slices) in enumerate(rest, len(window) - len(rest)):
+        ranges = (slice(None), *(slice(lo, hi) for lo, hi in where))
+        value = xp.ascontiguousarray(source[(slice(None), *slices)])
+        top, place = best[ranges], winner[ranges]
+        wins = value > top
+        if careful:
+            wins |= value != value
+        xp.maximum(top, value, out=top)
+        # Later taps have larger numbers, so the winner so far is the largest number that has won.
+        number = wins.view(xp.uint8) if tap == 1 else wins.view(xp.uint8) * place.dtype.type(tap)
+        xp.maximum(place, number, out=place)
 
 
 @lru_cache(maxsize=64)
@@ -93,31 +108,50 @@ def _places(geometry: PoolGeometry) -> tuple[np.ndarray, np.ndarray, Shape]:
 
 
 def scatter(be: Backend, *, dy: Any, index: Any, geometry: PoolGeometry) -> Any:
-    xp = be.xp
-    origin, offset, steps = _places(geometry)
-    origins, offsets = be.asarray(origin), be.asarray(offset)
-    alone = max(steps) == 1
-    gradient = dy if alone else wide(be, dy)
-    size = prod(geometry.in_size)
-    dx = xp.empty((dy.shape[0] * dy.shape[1], size), gradient.dtype)
-    grads, winners = (a.reshape(-1, *a.shape[2:]) for a in (gradient, index))
-    blocks = plane_blocks(be, len(dx), size * dx.dtype.itemsize)
-    # Windows that share elements are taken in turns, so that no turn meets an element twice.
-    turns = [tuple(slice(i, None, n) for i, n in zip(first, steps, strict=True)) for first in np.ndindex(*steps)]
+    order = plane_order(index)
+    apart = geometry.apart
+    dx = empty(be, geometry.x_shape, dy.dtype if apart else types.wide(dy.dtype), order)
+    grads, winners, result = (planes(a, order) for a in (dy if apart else wide(be, dy), index, dx))
+    blocks = blocks_of(be, len(result), result.nbytes)
+    # Taps are slices, of long runs where images are last; in row-major order single places are faster.
+    scattered = _by_places if order is None else _by_taps
 
     def work(number: int) -> None:
-        n, m = blocks[number]
-        dx[n:m] = 0
-        flat = dx[n:m].reshape(-1)
-        place = xp.take(offsets, winners[n:m])
-        place += origins
-        place += (xp.arange(m - n) * size).reshape(-1, *[1] * (place.ndim - 1))
-        for turn in turns:
-            where, part = place[(slice(None), *turn)].reshape(-1), grads[n:m][(slice(None), *turn)].reshape(-1)
-            flat[where] = part if alone else flat[where] + part
+        part = slice(*blocks[number])
+        scattered(be, geometry, grads[part], winners[part], result[part])
 
     run(be, work, len(blocks), dx.size * 4)
-    return dx.reshape(geometry.x_shape).astype(dy.dtype, copy=False)
+    return dx.astype(dy.dtype, copy=False)
+
+
+def _by_taps(be: Backend, geometry: PoolGeometry, grads: Any, winners: Any, result: Any) -> None:
+    if not geometry.tiles:
+        result[...] = 0
+    for tap, (_, where, slices) in enumerate(_window(geometry)):
+        ranges = (slice(None), *(slice(lo, hi) for lo, hi in where))
+        target = result[(slice(None), *slices)]
+        if geometry.apart:
+            keep(be, grads[ranges], winners[ranges] == tap, target)
+        else:
+            share = be.xp.empty(target.shape, grads.dtype)
+            keep(be, grads[ranges], winners[ranges] == tap, share)
+            target += share
+
+
+def _by_places(be: Backend, geometry: PoolGeometry, grads: Any, winners: Any, result: Any) -> None:
+    xp = be.xp
+    origin, offset, steps = _places(geometry)
+    count, size = len(result), prod(geometry.in_size)
+    result[...] = 0
+    flat = result.reshape(-1)
+    place = xp.take(be.asarray(offset), winners[..., 0])
+    place += be.asarray(origin)
+    place += (xp.arange(count) * size).reshape(-1, *[1] * (place.ndim - 1))
+    # Windows that share elements are taken in turns, so that no turn meets an element twice.
+    for first in np.ndindex(*steps):
+        turn = (slice(None), *(slice(i, None, n) for i, n in zip(first, steps, strict=True)))
+        where, part = place[turn].reshape(-1), grads[..., 0][turn].reshape(-1)
+        flat[where] = part if geometry.apart else flat[where] + part
 
 
 def gather(be: Backend, *, x: Any, index: Any, geometry: PoolGeometry) -> Any:

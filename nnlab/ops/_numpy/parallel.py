@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from queue import SimpleQueue
 from typing import Any
@@ -18,6 +19,9 @@ import numpy as np
 
 from nnlab.backend import Backend
 from nnlab.backend.threads import get_num_threads, one_blas_thread
+from nnlab.ops._numpy.layout import runs
+
+BLOCK = 1 << 21  # bytes
 
 _local = threading.local()
 
@@ -45,9 +49,14 @@ class _Job:
                 if self._left == 0:
                     self._finished.release()
 
+    def settle(self) -> None:
+        """Until the tasks that others took are done."""
+        with self._finished:
+            pass
+
     def wait(self) -> None:
         """Until the tasks that others took are done. Raises the first one's error."""
-        self._finished.acquire()
+        self.settle()
         if self._errors:
             raise min(self._errors, key=lambda each: each[0])[1]
 
@@ -59,9 +68,9 @@ class _Helpers:
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._count = 0
 
-    def call(self, job: _Job, count: int) -> None:
-        """Wake so many threads. One that comes too late finds nothing left; nobody waits for it."""
-        while self._count < count:
+    def call(self, job: _Job, count: int, threads: int = 0) -> None:
+        """Wake ``count`` of at least ``threads``. One that comes too late finds nothing left; nobody waits for it."""
+        while self._count < max(count, threads):
             self._count += 1
             threading.Thread(target=self._work, name=f"nnlab-ops-{self._count}", daemon=True).start()
         for _ in range(count):
@@ -113,18 +122,85 @@ def run(be: Backend, task: Callable[[int], None], count: int, work: int) -> None
             job.wait()
 
 
+@contextmanager
+def beside(be: Backend, work: int) -> Iterator[Callable[[Callable[[], None]], Callable[[], None]]]:
+    """A function that gives a task to another thread while this one goes on, and returns a function that waits for it.
+
+    A task that nobody has begun when it is waited for is done by the thread that waits. On leaving all are done, and
+    the error of the first one that failed is raised. Where threads do not pay (``work`` as in :func:`run`), and on a
+    GPU, a task is done at once.
+    """
+    if not be.host_memory or work < 1 << 20 or get_num_threads() == 1:
+
+        def now(task: Callable[[], None]) -> Callable[[], None]:
+            task()
+            return lambda: None
+
+        yield now
+        return
+    jobs: list[_Job] = []
+
+    def later(task: Callable[[], None]) -> Callable[[], None]:
+        def quietly(_: int) -> None:
+            with be.quiet():
+                task()
+
+        job = _Job(quietly, 1)
+        jobs.append(job)
+        _helpers.call(job, 1, get_num_threads() - 1)
+
+        def wait() -> None:
+            job.help()
+            job.wait()
+
+        return wait
+
+    with one_blas_thread():
+        try:
+            yield later
+        finally:
+            for job in jobs:
+                job.help()
+            for job in jobs:
+                job.settle()
+        for job in jobs:
+            job.wait()
+
+
 def cut(count: int, most: int) -> list[tuple[int, int]]:
     """Ranges of nearly equal length, none above ``most`` (at least 1), that cover 0 .. count."""
     parts = -(-count // max(most, 1))
     return [(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
 
 
-def plane_blocks(be: Backend, planes: int, plane_bytes: int) -> list[tuple[int, int]]:
-    """Ranges of planes of about 2 megabytes on the CPU, one range on a GPU.
+def elementwise(be: Backend, task: Callable[..., None], *arrays: Any, work: int = 1) -> None:
+    """Call ``task`` on parts of arrays of one shape, each part of one dimension; on the CPU parts stay in the cache.
+
+    Args:
+        arrays: those that the task writes have no gaps, and all that it writes one order; the first is one of them.
+        work: multiply-adds that an element costs as much as.
+    """
+    flat = runs(be, *arrays)
+    size = flat[0].size
+    blocks = blocks_of(be, size, flat[0].nbytes)
+    if len(blocks) == 1:
+        with be.quiet():
+            task(*flat)
+        return
+
+    def part(number: int) -> None:
+        where = slice(*blocks[number])
+        task(*[array[where] for array in flat])
+
+    run(be, part, len(blocks), size * work)
+
+
+def blocks_of(be: Backend, count: int, size: int) -> list[tuple[int, int]]:
+    """Ranges of ``count`` things that take ``size`` bytes: about 2 megabytes each on the CPU, one range on a GPU.
 
     Smaller ones would fit a nearer cache, but threads then spend their time handing over the interpreter lock.
     """
-    return cut(planes, (1 << 21) // max(plane_bytes, 1) if be.host_memory else planes)
+    return cut(count, BLOCK * count // max(size, 1) if be.host_memory else count)
 
 
 def scratch(be: Backend, name: str, shape: tuple[int, ...], dtype: Any) -> Any:

@@ -1,36 +1,22 @@
-"""relu on arrays."""
+"""relu on arrays, in x's order."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from nnlab.backend import Backend
+from nnlab.ops._numpy.layout import empty_like
 from nnlab.ops._numpy.mask import keep
-from nnlab.ops._numpy.parallel import plane_blocks, run
+from nnlab.ops._numpy.parallel import elementwise
 
 
 def forward(be: Backend, *, x: Any) -> Any:
-    xp = be.xp
-    y = xp.empty(x.shape, x.dtype)
-    source, target = x.reshape(-1), y.reshape(-1)
-    blocks = plane_blocks(be, x.size, x.dtype.itemsize)
-
-    def work(number: int) -> None:
-        part = slice(*blocks[number])
-        xp.maximum(source[part], x.dtype.type(0), out=target[part])
-
-    run(be, work, len(blocks), x.size)
+    y = empty_like(be, x)
+    elementwise(be, lambda out, part: be.xp.maximum(part, part.dtype.type(0), out=out), y, x)
     return y
 
 
 def backward(be: Backend, *, dy: Any, y: Any) -> Any:
-    dx = be.xp.empty(dy.shape, dy.dtype)
-    source, target, result = dy.reshape(-1), dx.reshape(-1), y.reshape(-1)
-    blocks = plane_blocks(be, dy.size, dy.dtype.itemsize)
-
-    def work(number: int) -> None:
-        part = slice(*blocks[number])
-        target[part] = keep(be, source[part], result[part] != 0)
-
-    run(be, work, len(blocks), dy.size)
+    dx = empty_like(be, y, dy.dtype)
+    elementwise(be, lambda out, part, result: keep(be, part, result != 0, out), dx, dy, y, work=2)
     return dx

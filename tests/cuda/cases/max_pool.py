@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import pytest
 
 from nnlab.geometry import PoolGeometry, pool_geometry
 from nnlab.ops._cuda import max_pool as kernels
@@ -63,6 +64,13 @@ def kernels_of_more_than_256_taps(case: Case) -> None:
         _all_passes(case, case.host(x), pool_geometry(x.shape, kernel, 1))
     g = pool_geometry((1, 2, 4, 19, 19), (2, 13, 11), (2, 5, 4), (0, 6, 5))
     _all_passes(case, case.normal(*g.x_shape), g)
+
+
+def taps_between_elements(case: Case) -> None:
+    """Windows of three dimensions whose taps step over an element, in each dimension alone."""
+    for dilation in ((2, 1, 1), (1, 2, 1), (1, 1, 2)):
+        g = pool_geometry((2, 1, 4, 4, 4), 2, 1, 0, dilation)
+        _all_passes(case, case.normal(*g.x_shape), g)
 
 
 def gather_of_any_tap(case: Case) -> None:
@@ -124,3 +132,17 @@ def far_places(case: FarCase) -> None:
     y = kernels.unpool(case.be, x=x, places=places, size=(FAR + 4,))
     case.compare(y.take(places + [[[0]], [[FAR + 4]]]), None, np.array, x)
     case.compare(kernels.take(case.be, x=y, places=places), None, np.array, x)
+
+
+def far_planes(case: FarCase) -> None:
+    """More places than 32 bits count. That all of them lie in their planes is not looked at, which would take long."""
+    x, z, places = case.sparse(FAR + 3, 1, 1), case.sparse(FAR + 3, 1, 2), case.be.xp.zeros((FAR + 3, 1, 1), np.int64)
+    some = (5, 1, 1)
+    end(x, some)[...], end(z, (5, 1, 2))[...] = case.normal(*some), case.normal(5, 1, 2)
+    end(places, some)[:, 0, 0] = where = np.array([1, 0, 1, 1, 0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "check_places", lambda places, size: None)
+        y = kernels.unpool(case.be, x=x, places=places, size=(2,))
+        case.compare(end(y, (3, 1, 2)), None, oracle.scatter, end(x, (3, 1, 1)), where[2:].reshape(3, 1, 1), (2,))
+        taken = kernels.take(case.be, x=z, places=places)
+        case.compare(end(taken, (3, 1, 1)), None, oracle.take, end(z, (3, 1, 2)), where[2:].reshape(3, 1, 1))

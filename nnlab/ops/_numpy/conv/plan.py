@@ -16,6 +16,7 @@ from nnlab.geometry import ConvGeometry
 from nnlab.ops._numpy.conv.stride import plane_size
 
 FLOPS_UNFOLDED = 180.0  # of one core in a nanosecond, in the large products of unfolded windows
+FLOPS_ROWS = 90.0  # in the rows of all images, read from further away
 FLOPS_TILES = 150.0  # and in Winograd's many smaller ones
 UNFOLD = 0.4  # nanoseconds to copy one number of an unfolded window
 TRANSFORM = 0.5  # to make or use one coefficient of a tile
@@ -24,6 +25,12 @@ WEIGHTS = 0.7  # to make one coefficient of the kernels
 
 ROWS = 32  # channels by which few of them cost more than their share in transforms
 KERNEL_BYTES = 80 << 20  # of the kernels' coefficients, at most: their memory is kept
+
+LAST_IMAGES = 16  # at least, for batch last
+LAST_WIDTHS = 2  # images to the width of an output, at least
+LAST_POSITIONS = 1 << 16  # of an output channel in all images, at most: planes of more are fast one by one
+LAST_BYTES = 3 << 20  # of the kernels' coefficients, at most: each block of tiles reads them
+LAST = 0.4  # of the transforms' time above
 
 SORTED_CHANNELS = 4  # of the input, at most, to sort its planes by remainders of the stride
 SORTED_BYTES = 1 << 20  # of an image's unfolded windows, at least: below, many small copies cost more
@@ -35,12 +42,22 @@ class Plan:
     """How to compute the passes of one convolution.
 
     Attributes:
-        way: "unfold", "stride" or "winograd", the module of that name.
+        way: "unfold", "rows", "stride", "tiles" or "winograd", the module of that name.
         points: of Winograd's transforms along each dimension.
     """
 
     way: str = "unfold"
     points: int = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether a result may be taken unseen: the way multiplies what the definition does, or gives None."""
+        return self.way in ("unfold", "rows", "tiles")
+
+    @property
+    def windows(self) -> str:
+        """The way that multiplies what the definition does, for results that are not finite."""
+        return "rows" if self.way == "tiles" else "unfold"
 
 
 UNFOLDED = Plan()
@@ -53,10 +70,23 @@ def choose(g: ConvGeometry, dtype: np.dtype, precision: str) -> Plan:
         return UNFOLDED
     if max(g.stride) > 1:
         return Plan("stride") if _sorts(g) else UNFOLDED
+    small = _is_small(g)
     points = 6 if precision == "high" else 4
-    if dtype != np.float32 or min(g.kernel) < 3 or max(g.kernel) >= points or not _tiles_win(g, points):
-        return UNFOLDED
-    return Plan("winograd", points)
+    if dtype == np.float32 and min(g.kernel) >= 3 and max(g.kernel) < points:
+        coefficients = points * points * prod(g.w_shape[:2]) * 4
+        if small and coefficients <= LAST_BYTES:
+            if precision == "high" and _tiles(g, points, LAST) < _windows(g, g.kernel[1], FLOPS_ROWS):
+                return Plan("tiles", points)
+        elif coefficients <= KERNEL_BYTES and _tiles(g, points) < _windows(g, prod(g.kernel), FLOPS_UNFOLDED):
+            return Plan("winograd", points)
+    return Plan("rows") if small else UNFOLDED
+
+
+def _is_small(g: ConvGeometry) -> bool:
+    """Whether there are so many images, and planes so small, that batch last pays."""
+    images, width = g.x_shape[0], g.out_size[-1]
+    few = images < max(LAST_IMAGES, LAST_WIDTHS * width)
+    return not few and images * prod(g.out_size) <= LAST_POSITIONS and max(g.kernel) > 1
 
 
 def _sorts(g: ConvGeometry) -> bool:
@@ -72,14 +102,18 @@ def _sorts(g: ConvGeometry) -> bool:
     )
 
 
-def _tiles_win(g: ConvGeometry, points: int) -> bool:
+def _windows(g: ConvGeometry, copies: int, flops: float) -> float:
+    """Nanoseconds by windows, of each number of which there are so many copies."""
     outputs, channels, taps = *g.w_shape[:2], prod(g.kernel)
+    return g.y_shape[0] * prod(g.out_size) * channels * (2 * taps * outputs / flops + UNFOLD * copies)
+
+
+def _tiles(g: ConvGeometry, points: int, share: float = 1.0) -> float:
+    """Nanoseconds by tiles; ``share``: what transforms cost of those of ``winograd``."""
+    outputs, channels = g.w_shape[:2]
     positions = g.y_shape[0] * prod(g.out_size)
     tiles = g.y_shape[0] * prod(-(-o // (points + 1 - k)) for o, k in zip(g.out_size, g.kernel, strict=True))
     coefficients = points * points
-    if coefficients * channels * outputs * 4 > KERNEL_BYTES:
-        return False
-    unfolded = positions * channels * taps * (2 * outputs / FLOPS_UNFOLDED + UNFOLD)
     product = 2 * tiles * coefficients * channels * outputs / FLOPS_TILES
     transforms = (TRANSFORM * tiles * coefficients + PLANE * positions) * (channels + outputs + ROWS)
-    return product + transforms + WEIGHTS * coefficients * channels * outputs < unfolded
+    return product + share * transforms + WEIGHTS * coefficients * channels * outputs

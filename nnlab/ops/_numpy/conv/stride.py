@@ -19,6 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from nnlab.backend import Backend
 from nnlab.geometry import ConvGeometry, Shape
+from nnlab.ops._numpy import layout
 from nnlab.ops._numpy.parallel import cut, run, scratch
 from nnlab.ops._numpy.windows import clip, taps
 
@@ -96,7 +97,7 @@ def _spaced(be: Backend, dy: Any, g: ConvGeometry, block: Block) -> Any:
 def forward(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry) -> Any:
     blocks, wide = _blocks(g, x.itemsize), plane_size(g)[1]
     weight = w.reshape(len(w), -1)
-    y = np.empty(g.y_shape, x.dtype)
+    y = layout.empty(be, g.y_shape, x.dtype)
 
     def work(index: int) -> None:
         n, first, end = blocks[index]
@@ -118,7 +119,7 @@ def input_grad(be: Backend, dy: Any, w: Any, g: ConvGeometry) -> Any:
     weight = np.ascontiguousarray(w.reshape(len(w), -1).T)
     blocks = _blocks(g, dy.itemsize)
     start = tuple(-p for p in g.pad_low)
-    dx = np.empty(g.x_shape, dy.dtype)
+    dx = layout.empty(be, g.x_shape, dy.dtype)
 
     def work(image: int) -> None:
         planes = scratch(be, "conv_padded", (g.x_shape[1], *g.stride, *size), dy.dtype)

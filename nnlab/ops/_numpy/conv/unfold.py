@@ -16,6 +16,7 @@ from typing import Any
 
 from nnlab.backend import Backend
 from nnlab.geometry import ConvGeometry, Shape
+from nnlab.ops._numpy import layout
 from nnlab.ops._numpy.parallel import cut, run, scratch
 from nnlab.ops._numpy.windows import taps
 
@@ -107,7 +108,7 @@ def _correlate(
     xp = be.xp
     images, channels, kernel = x.shape[0], x.shape[1], w.shape[2:]
     outputs, depth = w.shape[0], prod(w.shape[1:])
-    y = xp.empty((images, outputs, *out), x.dtype)
+    y = layout.empty(be, (images, outputs, *out), x.dtype)
     if y.size == 0:
         return y
     rest = prod(out[1:])
@@ -158,7 +159,8 @@ def _input_grad_flipped(be: Backend, dy: Any, w: Any, g: ConvGeometry) -> Any:
 def _input_grad_folded(be: Backend, dy: Any, w: Any, g: ConvGeometry) -> Any:
     xp = be.xp
     images, channels = g.x_shape[:2]
-    dx = xp.zeros(g.x_shape, dy.dtype)
+    dx = layout.empty(be, g.x_shape, dy.dtype)
+    dx[...] = 0
     if dx.size == 0 or dy.size == 0:
         return dx
     outputs, depth = w.shape[0], prod(w.shape[1:])

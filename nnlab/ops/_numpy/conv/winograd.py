@@ -28,6 +28,7 @@ import numpy as np
 
 from nnlab.backend import Backend
 from nnlab.geometry import Shape
+from nnlab.ops._numpy import layout
 from nnlab.ops._numpy.conv.transforms import banded, weight_factor
 from nnlab.ops._numpy.parallel import cut, run, scratch
 from nnlab.ops._numpy.windows import clip
@@ -77,7 +78,7 @@ def cut_blocks(n: int, kernel: Shape, out: Shape, images: int, channels: int, bu
     return tuple(Block(n, kernel, *parts) for parts in product(together, slabs, strips))
 
 
-def _pitch(channels: int) -> int:
+def pitch(channels: int) -> int:
     """Distance of rows of that many channels: a power of two would let rows fall onto the same lines of the cache."""
     return -(-channels // 16) * 16 + 16
 
@@ -106,8 +107,8 @@ def _spread(be: Backend, each: Run, name: str, which: str, block: Block, planes:
     n, (step_h, step_w) = block.n, block.step
     channels, height, width = planes.shape[1:]
     tall, columns, count = block.shape
-    pitch = _pitch(channels)
-    result = scratch(be, name, (n, n * tall, columns, count, pitch), np.float32)
+    apart = pitch(channels)
+    result = scratch(be, name, (n, n * tall, columns, count, apart), np.float32)
     matrix_h = banded(n, block.kernel[0], which, tall)
     first_h = start[0] + block.rows[0] * step_h
     top, bottom = clip(first_h, matrix_h.shape[1], height)
@@ -124,14 +125,14 @@ def _spread(be: Backend, each: Run, name: str, which: str, block: Block, planes:
             return
         rows, numbers = slice(first_h + top, first_h + bottom), slice(first_w + left, first_w + right)
         part = planes[block.images[0] + i : block.images[0] + j, c:d, rows, numbers]
-        across = scratch(be, "conv_across", (n, right_tile - left_tile, j - i, bottom - top, _pitch(d - c)), np.float32)
+        across = scratch(be, "conv_across", (n, right_tile - left_tile, j - i, bottom - top, pitch(d - c)), np.float32)
         across = across[..., : d - c]
         flat = across.reshape(len(matrix_w), *across.shape[2:])
         np.matmul(matrix_w[:, left:right], part.transpose(0, 2, 3, 1), out=flat.transpose(1, 2, 0, 3))
         np.matmul(matrix_h[:, top:bottom], across, out=target)
 
     each(be, work, len(pieces), result.size * matrix_h.shape[1])
-    return result.reshape(n * n, -1, pitch)[..., :channels]
+    return result.reshape(n * n, -1, apart)[..., :channels]
 
 
 def _collect(be: Backend, each: Run, block: Block, coefficients: Any, y: Any, b: Any) -> None:
@@ -150,7 +151,7 @@ def _collect(be: Backend, each: Run, block: Block, coefficients: Any, y: Any, b:
         first_w = (block.columns[0] + left_tile) * step_w
         across = min((right_tile - left_tile) * step_w, width - first_w)
         matrix_w = banded(n, block.kernel[1], "a", right_tile - left_tile)[:, :across]
-        down = scratch(be, "conv_across", (n, right_tile - left_tile, j - i, deep, _pitch(d - c)), np.float32)
+        down = scratch(be, "conv_across", (n, right_tile - left_tile, j - i, deep, pitch(d - c)), np.float32)
         down = down[..., : d - c]
         part = source[:, :, left_tile:right_tile, i:j, c:d].transpose(0, 2, 3, 1, 4)
         np.matmul(matrix_h, part, out=down)
@@ -164,12 +165,12 @@ def _collect(be: Backend, each: Run, block: Block, coefficients: Any, y: Any, b:
     each(be, work, len(pieces), source.size * matrix_h.shape[0])
 
 
-def _weights(be: Backend, n: int, w: Any, flipped: bool) -> Any:
+def weights(be: Backend, n: int, w: Any, flipped: bool) -> Any:
     """Coefficients (n * n, O, C) of the kernels w (O, C, *kernel)."""
     outputs, inputs = w.shape[:2]
     matrix = weight_factor(n, w.shape[2:], flipped)
     rows = w.reshape(outputs * inputs, -1)
-    result = scratch(be, "conv_weights", (len(matrix), _pitch(len(rows))), np.float32)[:, : len(rows)]
+    result = scratch(be, "conv_weights", (len(matrix), pitch(len(rows))), np.float32)[:, : len(rows)]
     parts = cut(len(rows), -(-len(rows) // PARTS))
 
     def work(index: int) -> None:
@@ -188,23 +189,23 @@ def correlate(
     Args:
         w: (O, C, *kernel); with ``transposed`` (C, O, *kernel), read from its far end: the input gradient's form.
     """
-    weights = _weights(be, n, w, transposed)
+    factors = weights(be, n, w, transposed)
     inputs, outputs = x.shape[1], w.shape[1 if transposed else 0]
     if not transposed:
-        weights = weights.swapaxes(1, 2)
-    y = np.empty((x.shape[0], outputs, *out), np.float32)
+        factors = factors.swapaxes(1, 2)
+    y = layout.empty(be, (x.shape[0], outputs, *out), np.float32)
     x = np.ascontiguousarray(x)
-    alone = weights.size * 4 <= ALONE
+    alone = factors.size * 4 <= ALONE
     blocks = cut_blocks(n, w.shape[2:], out, x.shape[0], inputs + outputs, BUDGET_ALONE if alone else BUDGET)
     parts = cut(n * n, n * n if alone else -(-n * n // PARTS))
 
     def work(block: Block, each: Run) -> None:
         left = _spread(be, each, "conv_spread", "b", block, x, start)
-        products = scratch(be, "conv_products", (n * n, left.shape[1], _pitch(outputs)), np.float32)[..., :outputs]
+        products = scratch(be, "conv_products", (n * n, left.shape[1], pitch(outputs)), np.float32)[..., :outputs]
 
         def multiply(index: int) -> None:
             part = slice(*parts[index])
-            np.matmul(left[part], weights[part], out=products[part])
+            np.matmul(left[part], factors[part], out=products[part])
 
         each(be, multiply, len(parts), products.size * inputs)
         _collect(be, each, block, products, y, b)
@@ -223,7 +224,7 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, kernel: Shape, start: Shape, n:
     blocks = cut_blocks(n, kernel, dy.shape[2:], x.shape[0], inputs + outputs, BUDGET)
     x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
     parts = cut(n * n, -(-n * n // PARTS))
-    sums = scratch(be, "conv_weights", (n * n, _pitch(outputs * inputs)), np.float32)[:, : outputs * inputs]
+    sums = scratch(be, "conv_weights", (n * n, pitch(outputs * inputs)), np.float32)[:, : outputs * inputs]
     shaped = sums.reshape(n * n, outputs, inputs)
     for number, block in enumerate(blocks):
         left = _spread(be, run, "conv_products", "a", block, dy, (0, 0))
@@ -239,14 +240,19 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, kernel: Shape, start: Shape, n:
                     shaped[k] += share
 
         run(be, work, len(parts), left.size * inputs)
-    matrix = weight_factor(n, kernel, False)
-    dw = np.empty((outputs, inputs, *kernel), np.float32)
-    rows_out = dw.reshape(-1, prod(kernel))
-    ranges = cut(len(rows_out), -(-len(rows_out) // PARTS))
+    return kernel_sums(be, n, sums, (outputs, inputs, *kernel))
 
-    def finish(index: int) -> None:
-        part = slice(*ranges[index])
-        np.matmul(sums[:, part].T, matrix, out=rows_out[part])
 
-    run(be, finish, len(ranges), sums.size * prod(kernel))
+def kernel_sums(be: Backend, n: int, sums: Any, shape: Shape) -> Any:
+    """dw (O, C, *kernel) from the sums (n * n, O * C) of its coefficients."""
+    matrix = weight_factor(n, shape[2:], False)
+    dw = layout.empty(be, shape, np.float32)
+    rows = dw.reshape(-1, prod(shape[2:]))
+    parts = cut(len(rows), -(-len(rows) // PARTS))
+
+    def work(index: int) -> None:
+        part = slice(*parts[index])
+        np.matmul(sums[:, part].T, matrix, out=rows[part])
+
+    run(be, work, len(parts), dw.size * len(matrix))
     return dw
