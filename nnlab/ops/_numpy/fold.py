@@ -10,21 +10,15 @@ from nnlab.backend import Backend
 from nnlab.geometry import ConvGeometry
 from nnlab.ops._numpy import layout
 from nnlab.ops._numpy.conv.unfold import unfold as unfold_windows
-from nnlab.ops._numpy.parallel import cut, run
+from nnlab.ops._numpy.parallel import blocks_of, run
 from nnlab.ops._numpy.windows import taps
-
-BLOCK_BYTES = 4 << 20  # of columns that are made at a time
-
-
-def _blocks(be: Backend, images: int, image_bytes: int) -> list[tuple[int, int]]:
-    return cut(images, BLOCK_BYTES // max(image_bytes, 1) if be.host_memory else images)
 
 
 def unfold(be: Backend, *, x: Any, geometry: ConvGeometry) -> Any:
     g = geometry
     images, channels = g.x_shape[:2]
     cols = layout.empty(be, (images, channels, *g.kernel, *g.out_size), x.dtype)
-    blocks = _blocks(be, images, channels * prod(g.kernel) * prod(g.out_size) * x.dtype.itemsize)
+    blocks = blocks_of(be, images, cols.nbytes)
     start = tuple(-p for p in g.pad_low)
 
     def work(number: int) -> None:
@@ -40,7 +34,7 @@ def fold(be: Backend, *, cols: Any, geometry: ConvGeometry) -> Any:
     images, channels = g.x_shape[:2]
     windows = cols.reshape(images, channels, *g.kernel, *g.out_size)
     x = layout.empty(be, g.x_shape, types.wide(cols.dtype))
-    blocks = _blocks(be, images, channels * prod(g.kernel) * prod(g.out_size) * cols.dtype.itemsize)
+    blocks = blocks_of(be, images, cols.nbytes)
     window = taps(g.kernel, g.out_size, g.in_size, tuple(-p for p in g.pad_low), g.stride, g.dilation)
 
     def work(number: int) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 from nnlab.backend import Backend
-from nnlab.ops._numpy import layout
-from nnlab.ops._numpy.parallel import plane_blocks, run
+from nnlab.ops._numpy.layout import empty, plane_order, planes
+from nnlab.ops._numpy.parallel import blocks_of, run
 from nnlab.ops._numpy.precision import wide
 from nnlab.ops.resample import Line
 
@@ -40,24 +39,20 @@ def _along(be: Backend, x: Any, axis: int, line: Line) -> Any:
 
 
 def forward(be: Backend, *, x: Any, lines: tuple[Line, ...]) -> Any:
-    out = tuple(line.out for line in lines)
-    last = layout.is_batch_last(x)
-    planes = layout.batch_last(be, x) if last else x.reshape(-1, *x.shape[2:])
-    y_shape = (*x.shape[:2], *out)
-    y = layout.empty(be, y_shape, x.dtype, layout.batch_last_order(x.ndim) if last else None)
-    results = layout.batch_last(be, y) if last else y.reshape(-1, *out)
+    order = plane_order(x)
+    y = empty(be, (*x.shape[:2], *(line.out for line in lines)), x.dtype, order)
+    source, target = planes(x, order), planes(y, order)
     # What shrinks most goes first, and of equal ones the last, whose single elements cost most to take.
     axes = [k for k in range(len(lines)) if not lines[k].is_copy]
     axes.sort(key=lambda k: (lines[k].out / lines[k].size, -k))
-    plane = max(prod(x.shape[2:]), prod(out)) * (x.shape[0] if last else 1)
-    blocks = plane_blocks(be, len(planes), plane * planes.dtype.itemsize)
+    blocks = blocks_of(be, len(source), max(source.nbytes, target.nbytes))
 
     def work(number: int) -> None:
         part = slice(*blocks[number])
-        total = wide(be, planes[part])
+        total = wide(be, source[part])
         for k in axes:
             total = _along(be, total, k + 1, lines[k])
-        results[part] = total
+        target[part] = total
 
     run(be, work, len(blocks), 4 * max(x.size, y.size))
     return y
