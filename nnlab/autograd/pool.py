@@ -7,6 +7,7 @@
 - ``adaptive_avg_pool(x, output_size)`` -> y; output_size from ``nnlab.geometry.adaptive_size(x.shape, ...)``.
 - ``adaptive_max_pool(x, output_size)`` -> y.
 - ``adaptive_max_pool_with_indices(x, output_size)`` -> (y, indices).
+- ``fractional_max_pool(x, samples, kernel, out)`` -> (y, indices).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from nnlab.errors import ArgumentError, complaint
 from nnlab.geometry import PoolGeometry, Shape
 from nnlab.ops import adaptive_max_pool as adaptive_max_ops
 from nnlab.ops import avg_pool as avg_ops
+from nnlab.ops import fractional_max_pool as fractional_ops
 from nnlab.ops import max_pool as max_ops
 
 if TYPE_CHECKING:
@@ -206,3 +208,9 @@ def adaptive_max_pool(x: Tensor, output_size: Shape) -> Tensor:
 def adaptive_max_pool_with_indices(x: Tensor, output_size: Shape) -> tuple[Tensor, Tensor]:
     """(y, indices) of :func:`adaptive_max_pool`; indices as those of :func:`max_pool_with_indices`."""
     return AdaptiveMaxPool.apply(x, output_size)
+
+
+def fractional_max_pool(x: Tensor, samples: Tensor, kernel: Shape, out: Shape) -> tuple[Tensor, Tensor]:
+    """(y, indices): maxima of windows placed by ``samples`` (N, C, dimensions), numbers in [0, 1)."""
+    places = fractional_ops.places(x._be, x=x._data, samples=samples._data, kernel=kernel, out=out)
+    return Take.apply(x, places), wrap(x._be, places)

@@ -25,6 +25,8 @@ from nnlab.nn.modules.activation import (
 from nnlab.nn.modules.attention import MultiheadAttention
 from nnlab.nn.modules.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from nnlab.nn.modules.dropout import AlphaDropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
+from nnlab.nn.modules.fold import Fold, Unfold
+from nnlab.nn.modules.fractional_max_pool import FractionalMaxPool2d, FractionalMaxPool3d
 from nnlab.nn.modules.group_norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
 from nnlab.nn.modules.linear import Bilinear, Flatten, Linear, Unflatten
 from nnlab.nn.modules.loss.binary import (
@@ -53,7 +55,25 @@ from nnlab.nn.modules.loss.regression import (
     SmoothL1Loss,
 )
 from nnlab.nn.modules.loss.sequence import CTCLoss
+from nnlab.nn.modules.lp_pool import LPPool1d, LPPool2d, LPPool3d
 from nnlab.nn.modules.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, LocalResponseNorm
+from nnlab.nn.modules.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
 from nnlab.nn.modules.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -89,6 +109,7 @@ from nnlab.nn.modules.rectifier import (
 )
 from nnlab.nn.modules.recurrent import GRU, LSTM, RNN
 from nnlab.nn.modules.recurrent_cell import GRUCell, LSTMCell, RNNCell
+from nnlab.nn.modules.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from nnlab.nn.modules.sparse import Embedding, EmbeddingBag
 from nnlab.nn.modules.transformer import (
     Transformer,
@@ -97,6 +118,7 @@ from nnlab.nn.modules.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+from nnlab.nn.modules.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 from nnlab.nn.parameter import Parameter
 
 __all__ = [
@@ -125,6 +147,13 @@ __all__ = [
     "BatchNorm3d",
     "Bilinear",
     "CTCLoss",
+    "ChannelShuffle",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -142,6 +171,9 @@ __all__ = [
     "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
+    "Fold",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
     "GRUCell",
     "GaussianNLLLoss",
     "GroupNorm",
@@ -157,6 +189,9 @@ __all__ = [
     "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
     "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
@@ -184,12 +219,20 @@ __all__ = [
     "PReLU",
     "PairwiseDistance",
     "Parameter",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "PoissonNLLLoss",
     "RMSNorm",
     "RNNCell",
     "RReLU",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -212,6 +255,13 @@ __all__ = [
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
     "Unflatten",
+    "Unfold",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
     "functional",
     "init",
     "utils",

@@ -34,6 +34,11 @@ OPTIONS: list[dict[str, Any]] = [
     {"num_layers": 3, "bidirectional": True, "batch_first": True},
     {"num_layers": 2, "bidirectional": True, "bias": False},
 ]
+PROJECTED: list[dict[str, Any]] = [
+    {"proj_size": 2},
+    {"proj_size": 3, "num_layers": 2, "bidirectional": True, "batch_first": True},
+    {"proj_size": 1, "num_layers": 2, "bias": False},
+]
 
 
 def parts(result: Any) -> Iterator[Any]:
@@ -82,7 +87,8 @@ def compare(name: str, layers: tuple[Any, Any], calls: tuple[Any, Any], leaves: 
 
 
 def table() -> list[tuple[str, dict[str, Any]]]:
-    return [*product(LAYERS, OPTIONS), ("RNN", {"nonlinearity": "relu", "num_layers": 2})]
+    projected = [("LSTM", options) for options in PROJECTED]
+    return [*product(LAYERS, OPTIONS), *projected, ("RNN", {"nonlinearity": "relu", "num_layers": 2})]
 
 
 @pytest.mark.external
@@ -97,8 +103,9 @@ def test_layers_against_torch(name: str, options: dict[str, Any], with_state: bo
         hx: list[Any] = [None, None]
         if with_state:
             rows = 5 if options.get("batch_first") else 2
-            shape = (stack, 4) if single else (stack, rows, 4)
-            given = [both(normals(*shape, seed=seed)) for seed in (8, 9)][: 2 if name == "LSTM" else 1]
+            batch = () if single else (rows,)
+            widths = (options.get("proj_size", 4), 4)[: 2 if name == "LSTM" else 1]
+            given = [both(normals(stack, *batch, width, seed=8 + k)) for k, width in enumerate(widths)]
             leaves += given
             hx = [state(name, tuple(pair[k] for pair in given)) for k in (0, 1)]
         for layer in layers:
@@ -119,7 +126,8 @@ def test_packed_sequences_against_torch(
     first = options.get("batch_first", False)
     leaves = [both(normals(4, max(lengths), 3) if first else normals(max(lengths), 4, 3))]
     stack = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
-    given = [both(normals(stack, 4, 4, seed=seed)) for seed in (8, 9)][: 2 if name == "LSTM" else 1]
+    widths = (options.get("proj_size", 4), 4)[: 2 if name == "LSTM" else 1]
+    given = [both(normals(stack, 4, width, seed=8 + k)) for k, width in enumerate(widths)]
 
     def call(library: Any, utils: Any, k: int) -> Callable[[Any], Any]:
         def run(layer: Any) -> Any:
@@ -164,6 +172,7 @@ def test_torch_weights_move_over(name: str) -> None:
     """Names, order and shapes of the state, and the text of the layer."""
     torch = pytest.importorskip("torch")
     options: dict[str, Any] = {} if name in CELLS else {"num_layers": 2, "bidirectional": True, "dropout": 0.5}
+    options |= {"proj_size": 2} if name == "LSTM" else {}
     theirs = getattr(torch.nn, name)(5, 3, **options)
     ours = getattr(nn, name)(5, 3, **options)
     assert repr(ours) == repr(theirs)
@@ -174,8 +183,10 @@ def test_torch_weights_move_over(name: str) -> None:
         np.testing.assert_array_equal(value.numpy(), theirs.state_dict()[key].numpy())
 
 
-@pytest.mark.parametrize("options", [{"bidirectional": True}, {"num_layers": 2}])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*product(LAYERS, [{"bidirectional": True}, {"num_layers": 2}]), ("LSTM", {"bidirectional": True, "proj_size": 1})],
+)
 def test_gradients_of_first_and_second_order(name: str, options: dict[str, Any]) -> None:
     layer = getattr(nn, name)(2, 2, **options).double()
     x = nnlab.tensor(normals(2, 2, 2), requires_grad=True)
@@ -213,6 +224,31 @@ def test_stacked_layers_in_both_directions_against_loops(name: str, cell: str, l
         close(found, np.stack([one[key] for one in wanted]), key)
 
 
+@pytest.mark.parametrize("back", [False, True])
+def test_projections_against_loops(back: bool) -> None:
+    """What a step passes on is W_hr times the cell's result: step by step, the sequences one after another."""
+    layer = nn.LSTM(2, 4, bidirectional=True, proj_size=3).double()
+    x, h_0, c_0 = normals(5, 3, 2), normals(2, 3, 3, seed=1), normals(2, 3, 4, seed=2)
+    lengths = [2, 5, 3]
+    packed = pack_padded_sequence(nnlab.tensor(x), lengths, enforce_sorted=False)
+    y, (h_n, c_n) = layer(packed, (nnlab.tensor(h_0), nnlab.tensor(c_0)))
+    suffix, way = ("_l0_reverse", 1) if back else ("_l0", 0)
+    w_ih, w_hh, b_ih, b_hh, w_hr = (
+        layer.get_parameter(name + suffix).detach().numpy()
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+    )
+    wanted = np.zeros((5, 3, 3))
+    for s, length in enumerate(lengths):
+        r, c = h_0[way, s], c_0[way, s]
+        for t in reversed(range(length)) if back else range(length):
+            h, after, _ = oracle.lstm_cell((w_ih @ x[t, s] + b_ih)[None], (w_hh @ r + b_hh)[None], c[None])
+            r, c = w_hr @ h[0], after[0]
+            wanted[t, s] = r
+        close(h_n[way, s], r)
+        close(c_n[way, s], c)
+    close(pad_packed_sequence(y)[0][:, :, 3 * way : 3 * way + 3], wanted)
+
+
 def test_the_cell_update_of_the_lecture_notes() -> None:
     """c = (-0.5, 0.2) partly forgotten by f = (0.1, 1), and i * g = (0.8, 0) * (0.9, -0.75) added: (0.67, 0.2)."""
     i, f, g = np.array([0.8, 0.0]), np.array([0.1, 1.0]), np.array([0.9, -0.75])
@@ -244,9 +280,9 @@ def test_a_cell_is_a_layer_of_one_step() -> None:
             np.testing.assert_allclose(one.detach().numpy(), other[0].detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_neighbours_lengths_change_no_bit(name: str) -> None:
-    layer = getattr(nn, name)(9, 13, num_layers=2, bidirectional=True, dropout=0.4)
+@pytest.mark.parametrize(("name", "options"), [(name, {}) for name in LAYERS] + [("LSTM", {"proj_size": 7})])
+def test_neighbours_lengths_change_no_bit(name: str, options: dict[str, Any]) -> None:
+    layer = getattr(nn, name)(9, 13, num_layers=2, bidirectional=True, dropout=0.4, **options)
     own = nnlab.randn(4, 9)
     results = []
     for others in (1, 4, 11):
@@ -337,7 +373,11 @@ def test_smaller_dtypes(name: str, dtype: str, far: float) -> None:
             "[RNNCell] 'nonlinearity' must be one of ('tanh', 'relu'), got 'x'",
         ),
         (lambda: nn.LSTM(3, 2, dropout=2), "[LSTM] 'dropout' must be a probability between 0 and 1, got 2"),
-        (lambda: nn.LSTM(3, 2, proj_size=1), "[LSTM] 'proj_size' must be 0 (projections are not there), got 1"),
+        (
+            lambda: nn.LSTM(3, 2, proj_size=2),
+            "[LSTM] 'proj_size' must be an int from 0 to less than hidden_size 2, got 2",
+        ),
+        (lambda: nn.LSTM(3, 2, proj_size=-1), "[LSTM] 'proj_size' must be an int from 0 to less than hidden_size 2"),
         (lambda: nn.GRUCell(3, 0), "[GRUCell] 'hidden_size' must be a positive int, got 0"),
     ],
 )
@@ -358,6 +398,11 @@ Z = nnlab.zeros
         (nn.RNN(3, 4, batch_first=True), (Z(2, 0, 3),), "[RNN] 'input' must have at least one step, got (2, 0, 3)"),
         (nn.GRU(3, 4), (Z(5, 2, 3), Z(1, 3, 4)), "[GRU] 'h_0' must have shape (1, 2, 4), got (1, 3, 4)"),
         (nn.GRU(3, 4), (Z(5, 3), Z(1, 1, 4)), "[GRU] 'h_0' must have shape (1, 4), got (1, 1, 4)"),
+        (
+            nn.LSTM(3, 4, proj_size=2),
+            (Z(5, 2, 3), (Z(1, 2, 4), Z(1, 2, 4))),
+            "[LSTM] 'h_0' must have shape (1, 2, 2), got (1, 2, 4)",
+        ),
         (
             nn.LSTM(3, 4),
             (Z(5, 2, 3), (Z(1, 2, 4), Z(2, 2, 4))),

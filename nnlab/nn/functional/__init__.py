@@ -21,7 +21,9 @@ from nnlab.nn.functional.activation import (
 from nnlab.nn.functional.attention import scaled_dot_product_attention
 from nnlab.nn.functional.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from nnlab.nn.functional.dropouts import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
-from nnlab.nn.functional.linear import bilinear, linear, pad
+from nnlab.nn.functional.fold import fold, unfold
+from nnlab.nn.functional.fractional_max_pool import fractional_max_pool2d, fractional_max_pool3d
+from nnlab.nn.functional.linear import bilinear, linear
 from nnlab.nn.functional.loss.binary import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -48,8 +50,10 @@ from nnlab.nn.functional.loss.regression import (
     smooth_l1_loss,
 )
 from nnlab.nn.functional.loss.sequence import ctc_loss
+from nnlab.nn.functional.lp_pool import lp_pool1d, lp_pool2d, lp_pool3d
 from nnlab.nn.functional.normalization import batch_norm, local_response_norm
 from nnlab.nn.functional.norms import group_norm, instance_norm, layer_norm, rms_norm
+from nnlab.nn.functional.padding import pad
 from nnlab.nn.functional.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -85,7 +89,9 @@ from nnlab.nn.functional.rectifier import (
     softplus,
     threshold,
 )
+from nnlab.nn.functional.shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from nnlab.nn.functional.sparse import embedding, embedding_bag
+from nnlab.nn.functional.upsampling import interpolate
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -104,6 +110,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -122,6 +129,9 @@ __all__ = [
     "embedding",
     "embedding_bag",
     "feature_alpha_dropout",
+    "fold",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
     "gaussian_nll_loss",
     "gelu",
     "glu",
@@ -133,6 +143,7 @@ __all__ = [
     "hinge_embedding_loss",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -141,6 +152,9 @@ __all__ = [
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
@@ -156,6 +170,8 @@ __all__ = [
     "nll_loss",
     "pad",
     "pairwise_distance",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "poisson_nll_loss",
     "prelu",
     "relu",
@@ -179,4 +195,5 @@ __all__ = [
     "threshold",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
+    "unfold",
 ]

@@ -1,14 +1,11 @@
-"""The dense layers and padding."""
+"""The dense layers."""
 
 from __future__ import annotations
 
 from nnlab.autograd import Tensor
 from nnlab.autograd import matmul as ops
-from nnlab.autograd.pad import pad
 from nnlab.errors import ShapeError, complaint
 from nnlab.nn.functional._checks import check_input
-
-__all__ = ["bilinear", "linear", "pad"]
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
+
 from nnlab.autograd import Tensor
+from nnlab.autograd.creation import from_numpy
+from nnlab.autograd.elementwise import where
 from nnlab.autograd.recurrent import recurrent
 from nnlab.autograd.shape import cat, stack
 from nnlab.errors import ArgumentError, ShapeError, complaint
@@ -57,7 +61,7 @@ class _RNNBase(RecurrentWeights):
     @property
     def _width(self) -> int:
         """Features of a layer's output."""
-        return self.hidden_size * (2 if self.bidirectional else 1)
+        return self._output_size * (2 if self.bidirectional else 1)
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"] if self.bidirectional else [f"_l{layer}"]
@@ -66,7 +70,8 @@ class _RNNBase(RecurrentWeights):
     def all_weights(self) -> list[list[Tensor]]:
         """The parameters of each layer and direction."""
         suffixes = [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
-        return [[param for param in self._named(suffix) if param is not None] for suffix in suffixes]
+        named = [[*self._named(suffix), self._parameters.get("weight_hr" + suffix)] for suffix in suffixes]
+        return [[param for param in group if param is not None] for group in named]
 
     def flatten_parameters(self) -> None:
         """Does nothing: weights need no memory in one piece here. For programs written for PyTorch."""
@@ -101,10 +106,9 @@ class _RNNBase(RecurrentWeights):
     def _layers(
         self, x: Tensor, hx: Any, lengths: list[int] | None, single: bool = False
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """All layers over (T, B, I): y (T, B, D*H), h_n and c_n (layers * D, B, H)."""
-        directions = self._width // self.hidden_size
+        """All layers over (T, B, I): y (T, B, D*H), h_n and c_n (layers * D, B, H); y and h_n may have P for H."""
         batch = () if single else (x.shape[1],)
-        h_0, c_0 = self._states(hx, (self.num_layers * directions, *batch, self.hidden_size), x)
+        h_0, c_0 = self._states(hx, (self.num_layers * len(self._suffixes(0)), *batch), x)
         if single:
             h_0, c_0 = (None if s is None else s.unsqueeze(1) for s in (h_0, c_0))
         h_n: list[Tensor] = []
@@ -113,12 +117,8 @@ class _RNNBase(RecurrentWeights):
             outputs = []
             for suffix in self._suffixes(layer):
                 k = len(h_n)
-                w_ih, w_hh, b_ih, b_hh = self._named(suffix)
                 h, c = (None if s is None else s[k] for s in (h_0, c_0))
-                back = suffix.endswith("_reverse")
-                y, h_last, c_last = recurrent(
-                    self._cell, x, w_ih, w_hh, b_ih, b_hh, h, c, reverse=back, lengths=lengths
-                )
+                y, h_last, c_last = self._direction(suffix, x, h, c, lengths)
                 outputs.append(y)
                 h_n.append(h_last)
                 if c_last is not None:
@@ -128,8 +128,16 @@ class _RNNBase(RecurrentWeights):
                 x = F.dropout(x, self.dropout, self.training)
         return x, stack(h_n), stack(c_n) if c_n else None
 
+    def _direction(
+        self, suffix: str, x: Tensor, h_0: Tensor | None, c_0: Tensor | None, lengths: list[int] | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """One layer in one direction over (T, B, I): y (T, B, H), h_n and c_n (B, H)."""
+        weights = self._named(suffix)
+        return recurrent(self._cell, x, *weights, h_0, c_0, reverse=suffix.endswith("_reverse"), lengths=lengths)
+
     def extra_repr(self) -> str:
         defaults: dict[str, Any] = {
+            "proj_size": 0,
             "num_layers": 1,
             "bias": True,
             "batch_first": False,
@@ -207,13 +215,15 @@ class LSTM(_RNNBase):
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: see :class:`RNN`.
-        proj_size: must be 0; projections are not there.
+        proj_size: P > 0, less than H, makes ``h_t = W_hr (o * tanh(c_t))`` of P features.
 
     ``layer(input, hx=None)`` gives ``(output, (h_n, c_n))``; hx is ``(h_0, c_0)``, all states shaped as in
-    :class:`RNN`. Parameters as there, with 4 * H rows in the order i, f, g, o.
+    :class:`RNN`. Parameters as there, with 4 * H rows in the order i, f, g, o. With projections h_0, h_n, the output
+    and the input of the second layer on have P for H, weight_hh_l{k} is (4 * H, P), and weight_hr_l{k} is (P, H).
 
     Sources: Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 1997; Gers, Schmidhuber and
-    Cummins, "Learning to forget", Neural Computation 2000 (the forget gate).
+    Cummins, "Learning to forget", Neural Computation 2000 (the forget gate); Sak, Senior and Beaufays, "Long short-term
+    memory based recurrent neural network architectures for large vocabulary speech recognition", 2014 (projections).
     """
 
     kind = "lstm"
@@ -232,10 +242,37 @@ class LSTM(_RNNBase):
         dtype: Any = None,
     ) -> None:
         Module.__init__(self)
-        if proj_size != 0:
-            raise ArgumentError(complaint("LSTM", "proj_size", "be 0 (projections are not there)", proj_size))
-        self.proj_size = 0
+        check_count("LSTM", "hidden_size", hidden_size)
+        if not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
+            must = f"be an int from 0 to less than hidden_size {hidden_size}"
+            raise ArgumentError(complaint("LSTM", "proj_size", must, proj_size))
+        self.proj_size = proj_size
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
+
+    def _direction(
+        self, suffix: str, x: Tensor, h_0: Tensor | None, c_0: Tensor | None, lengths: list[int] | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        if not self.proj_size:
+            return super()._direction(suffix, x, h_0, c_0, lengths)
+        # With r_t = W_hr h_t, W_hh r_t is (W_hh W_hr) h_t: an LSTM without projections. The first r comes from outside:
+        # as further features of the first step's input, whose weights are W_hh.
+        w_ih, w_hh, b_ih, b_hh = self._named(suffix)
+        w_hr = self._parameters["weight_hr" + suffix]
+        assert w_hr is not None
+        back = suffix.endswith("_reverse")
+        if h_0 is not None:
+            x, w_ih = cat([x, _at_first_step(h_0, x.shape[0], back, lengths)], 2), cat([w_ih, w_hh], 1)
+        y, h_n, c_n = recurrent("lstm", x, w_ih, w_hh @ w_hr, b_ih, b_hh, None, c_0, reverse=back, lengths=lengths)
+        # A product a step if sequences have lengths of their own, so that no bits depend on T.
+        return y @ (w_hr.t() if lengths is None else w_hr.t().unsqueeze(0)), h_n @ w_hr.t(), c_n
+
+
+def _at_first_step(h: Tensor, steps: int, back: bool, lengths: list[int] | None) -> Tensor:
+    """(T, B, P): h (B, P) at the step where the walk over each sequence begins, zeros elsewhere."""
+    batch = h.shape[0]
+    last = [steps] * batch if lengths is None else lengths
+    first = np.asarray(last, np.int64) - 1 if back else np.zeros(batch, np.int64)
+    return where(from_numpy(np.arange(steps)[:, None, None] == first[:, None]).to(h.device), h, 0.0)
 
 
 class GRU(_RNNBase):

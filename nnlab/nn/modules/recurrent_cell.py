@@ -23,7 +23,13 @@ class RecurrentWeights(Module):
     kind: ClassVar[str]
     nonlinearity: str
     hidden_size: int
+    proj_size: int = 0
     bias: bool
+
+    @property
+    def _output_size(self) -> int:
+        """Features of h, which the next step and the output get."""
+        return self.proj_size or self.hidden_size
 
     @property
     def _cell(self) -> str:
@@ -38,9 +44,11 @@ class RecurrentWeights(Module):
     def _add(self, features: int, suffix: str, device: Any, dtype: Any) -> None:
         """Register the weights of one layer and direction."""
         rows = BLOCKS[self._cell] * self.hidden_size
-        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, features), "weight_hh": (rows, self.hidden_size)}
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, features), "weight_hh": (rows, self._output_size)}
         if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if self.proj_size:
+            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
         for name, shape in shapes.items():
             self.register_parameter(name + suffix, Parameter(empty(shape, dtype=dtype, device=device)))
 
@@ -55,8 +63,8 @@ class RecurrentWeights(Module):
         for param in self.parameters():
             init.uniform_(param, -bound, bound)
 
-    def _states(self, hx: Any, shape: tuple[int, ...], like: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """(h_0, c_0) as given, after checks; None for zeros."""
+    def _states(self, hx: Any, lead: tuple[int, ...], like: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """(h_0, c_0) as given, after checks, each (*lead, its features); None for zeros."""
         where = type(self).__name__
         if hx is None:
             return None, None
@@ -67,7 +75,8 @@ class RecurrentWeights(Module):
         else:
             got = f"{len(hx)} of them" if isinstance(hx, tuple | list) else type(hx).__name__
             raise ArgumentError(complaint(where, "hx", "be the two tensors (h_0, c_0)", got))
-        for name, part in zip(("h_0", "c_0"), parts):
+        for name, size, part in zip(("h_0", "c_0"), (self._output_size, self.hidden_size), parts):
+            shape = (*lead, size)
             if not isinstance(part, Tensor):
                 raise ArgumentError(complaint(where, name, "be a Tensor", type(part).__name__))
             if tuple(part.shape) != shape:
@@ -96,7 +105,7 @@ class _RNNCellBase(RecurrentWeights):
         if input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
             must = f"have shape (N, {self.input_size}) or ({self.input_size},)"
             raise ShapeError(complaint(where, "input", must, tuple(input.shape)))
-        h_0, c_0 = self._states(hx, (*input.shape[:-1], self.hidden_size), input)
+        h_0, c_0 = self._states(hx, tuple(input.shape[:-1]), input)
         single = input.ndim == 1
         x = input.reshape(1, -1, self.input_size) if single else input.unsqueeze(0)
         if single:

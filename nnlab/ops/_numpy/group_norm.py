@@ -11,7 +11,7 @@ from typing import Any
 
 from nnlab.backend import Backend
 from nnlab.ops._numpy import layout
-from nnlab.ops._numpy.parallel import plane_blocks, run
+from nnlab.ops._numpy.parallel import blocks_of, run
 from nnlab.ops._numpy.precision import wide
 from nnlab.ops.group_norm import Saved
 
@@ -31,8 +31,8 @@ def _blocks(be: Backend, parts: Any, last: bool) -> list[tuple[int, Block]]:
     """Pieces of about 2 megabytes: the number of the range of images, and the piece."""
     images, groups, channels, positions = parts.shape
     group = channels * positions * parts.dtype.itemsize
-    ranges = [(0, images)] if last and images else plane_blocks(be, images, group * groups)
-    spans = plane_blocks(be, groups, group * (images if last else 1))
+    ranges = [(0, images)] if last and images else blocks_of(be, images, group * groups * images)
+    spans = blocks_of(be, groups, group * groups * (images if last else 1))
     return [(i, (slice(*a), slice(*b))) for i, a in enumerate(ranges) for b in spans]
 
 
