@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -219,6 +220,22 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return cat([unsqueeze(t, dim) for t in tensors], one_dim("stack", dim, tensors[0].ndim + 1))
 
 
+class Split(Op):
+    """Pieces along an axis; their gradients are joined in one pass."""
+
+    is_view = True
+
+    @staticmethod
+    def forward(ctx: Node, x: Any, parts: tuple[int, ...], axis: int) -> Any:
+        ctx.axis = axis
+        lead, ends = (slice(None),) * axis, itertools.accumulate(parts)
+        return tuple(x[(*lead, slice(end - part, end))] for part, end in zip(parts, ends, strict=True))
+
+    @staticmethod
+    def backward(ctx: Node, *dy: Tensor) -> Any:
+        return Cat.apply(*dy, ctx.axis), None, None
+
+
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Cut into pieces of one size (the last may be smaller) or of the sizes given; the pieces are views."""
     axis = one_dim("split", dim, input.ndim)
@@ -232,11 +249,7 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
         parts = list(split_size_or_sections)
         if sum(parts) != n or min(parts, default=0) < 0:
             raise ShapeError(complaint("split", "split_size_or_sections", f"add up to {n}", parts))
-    pieces, start = [], 0
-    for part in parts:
-        pieces.append(input.narrow(axis, start, part))
-        start += part
-    return tuple(pieces)
+    return Split.apply(input, tuple(parts), axis)
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:

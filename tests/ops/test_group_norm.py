@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nnlab
-from nnlab.autograd.group_norm import group_norm, instance_norm, layer_norm, rms_norm
+from nnlab.autograd.group_norm import GroupNorm, group_norm, instance_norm, layer_norm, rms_norm
 from nnlab.ops import group_norm as ops
 from nnlab.ops._numpy import layout
 from nnlab.testing import gradcheck, gradgradcheck
@@ -111,6 +111,20 @@ def test_gradients_of_any_order(shape, groups, affine):
     assert gradgradcheck(lambda x, w: group_norm(x, groups, w, bias.detach(), 0.1), (x, weight))
 
 
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize(("shape", "groups"), CASES)
+def test_both_forms_of_the_gradient_agree(shape, groups, centred):
+    """gradgradcheck looks at the form in tensor operations alone: one that is wrong throughout would pass it."""
+    random = rng(70)
+    arrays = random.standard_normal(shape), random.standard_normal(shape[1]), random.standard_normal(shape[1])
+    inputs = [nnlab.tensor(a, requires_grad=True) for a in arrays]
+    y = GroupNorm.apply(*inputs, groups, 0.1, centred, False)
+    dy = nnlab.tensor(random.standard_normal(shape))
+    raw = nnlab.grad(y, inputs, dy, retain_graph=True)
+    for a, b in zip(raw, nnlab.grad(y, inputs, dy, create_graph=True)):
+        close(a.numpy(), b.detach().numpy())
+
+
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_gradients_over_the_last_dimensions(dims):
     random = rng(66)
@@ -147,6 +161,7 @@ def test_large_mean_costs_no_accuracy(last):
     y, saved = ops.forward(CPU, x=x, weight=None, bias=None, groups=1, eps=1e-5, centred=True)
     lines = x.astype(np.float64).reshape(8, -1)
     np.testing.assert_allclose(saved.var[:, 0], lines.var(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(saved.mean[:, 0], lines.mean(axis=1), rtol=2**-23)
     want = (lines - lines.mean(1, keepdims=True)) / lines.std(1, keepdims=True)
     np.testing.assert_allclose(np.ascontiguousarray(y).reshape(8, -1), want, atol=1e-4)
 
