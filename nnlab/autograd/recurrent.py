@@ -16,6 +16,7 @@ from nnlab.autograd.elementwise import where
 from nnlab.autograd.engine import grad
 from nnlab.autograd.shape import chunk, stack
 from nnlab.autograd.tape import Node, Op, wrap
+from nnlab.ops import matmul
 from nnlab.ops import recurrent as ops
 
 if TYPE_CHECKING:
@@ -120,6 +121,24 @@ def recurrent(
     """(y, h_n, c_n) of one layer in one direction; see ``nnlab.ops.recurrent``."""
     results = Recurrent.apply(x, w_ih, w_hh, b_ih, b_hh, h0, c0, cell=cell, reverse=reverse, lengths=lengths)
     return (*results, None) if len(results) == 2 else results
+
+
+class StepProduct(Op):
+    @staticmethod
+    def forward(ctx: Node, a: Any, b: Any) -> Any:
+        ctx.save_factors()
+        return matmul.forward(ctx.be, a=a, b=b[None], alone=True)
+
+    @staticmethod
+    def backward(ctx: Node, dy: Tensor) -> Any:
+        da = StepProduct.apply(dy, ctx.input(1).t()) if ctx.needs[0] else None
+        db = ctx.input(0).flatten(0, 1).t() @ dy.flatten(0, 1) if ctx.needs[1] else None
+        return da, db
+
+
+def step_product(a: Tensor, b: Tensor) -> Tensor:
+    """a (T, B, K) times b (K, N), one product a step: on the CPU no bits depend on T."""
+    return StepProduct.apply(a, b)
 
 
 class TakeRows(Op):

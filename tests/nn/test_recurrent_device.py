@@ -26,6 +26,7 @@ LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("RNN", {"nonlinearity": "relu", "bias": False}),
     ("LSTM", {}),
     ("LSTM", {"bias": False, "batch_first": True}),
+    ("LSTM", {"proj_size": 2}),
     ("GRU", {}),
     ("GRU", {"bias": False, "batch_first": True}),
 ]
@@ -62,7 +63,8 @@ def step(
     layer = getattr(nn, name)(3, 5, num_layers=2, bidirectional=True, dropout=0.3, **options).to(dtype=dtype)
     steps_and_batch = (4, 6) if options.get("batch_first") else (6, 4)
     x = nnlab.randn(*steps_and_batch, 3, dtype=dtype)
-    hx = [nnlab.randn(4, 4, 5, dtype=dtype) for _ in range(2 if name == "LSTM" else 1)]
+    widths = (options.get("proj_size", 5), 5)[: 2 if name == "LSTM" else 1]
+    hx = [nnlab.randn(4, 4, width, dtype=dtype) for width in widths]
     layer, x, *hx = layer.to(device), x.to(device).requires_grad_(), *[h.to(device).requires_grad_() for h in hx]
     given: Any = x
     if packed:

@@ -10,7 +10,7 @@ import numpy as np
 from nnlab.autograd import Tensor
 from nnlab.autograd.creation import from_numpy
 from nnlab.autograd.elementwise import where
-from nnlab.autograd.recurrent import recurrent
+from nnlab.autograd.recurrent import recurrent, step_product
 from nnlab.autograd.shape import cat, stack
 from nnlab.errors import ArgumentError, ShapeError, complaint
 from nnlab.nn import functional as F
@@ -263,8 +263,7 @@ class LSTM(_RNNBase):
         if h_0 is not None:
             x, w_ih = cat([x, _at_first_step(h_0, x.shape[0], back, lengths)], 2), cat([w_ih, w_hh], 1)
         y, h_n, c_n = recurrent("lstm", x, w_ih, w_hh @ w_hr, b_ih, b_hh, None, c_0, reverse=back, lengths=lengths)
-        # A product a step if sequences have lengths of their own, so that no bits depend on T.
-        return y @ (w_hr.t() if lengths is None else w_hr.t().unsqueeze(0)), h_n @ w_hr.t(), c_n
+        return y @ w_hr.t() if lengths is None else step_product(y, w_hr.t()), h_n @ w_hr.t(), c_n
 
 
 def _at_first_step(h: Tensor, steps: int, back: bool, lengths: list[int] | None) -> Tensor:
