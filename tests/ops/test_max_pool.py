@@ -17,6 +17,7 @@ from nnlab.autograd.pool import (
 )
 from nnlab.errors import ArgumentError
 from nnlab.geometry import max_unpool_size, pool_geometry
+from nnlab.nn import functional as F
 from nnlab.ops import adaptive_max_pool as adaptive_ops
 from nnlab.ops import max_pool as ops
 from nnlab.testing import gradcheck, gradgradcheck, spaced
@@ -205,3 +206,13 @@ def test_adaptive_and_unpool_against_pytorch():
         torch.tensor(y.numpy()), torch.tensor(indices.numpy()), 3, output_size=(6, 7)
     )
     np.testing.assert_array_equal(max_unpool(y, indices, size).numpy(), want.numpy())
+
+
+def test_unpooling_and_fractional_pooling_of_no_images() -> None:
+    x = nnlab.zeros(0, 2, 3, 3, requires_grad=True)
+    y = F.max_unpool2d(x, nnlab.zeros(0, 2, 3, 3, dtype=nnlab.int64), 2)
+    y.sum().backward()
+    assert y.shape == (0, 2, 6, 6) and x.grad is not None and x.grad.shape == x.shape
+    small = F.fractional_max_pool2d(nnlab.zeros(0, 2, 9, 9, requires_grad=True), 2, 4)
+    small.sum().backward()
+    assert small.shape == (0, 2, 4, 4)

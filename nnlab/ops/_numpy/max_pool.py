@@ -189,7 +189,7 @@ def check_places(places: Any, size: int) -> None:
 def _flat(be: Backend, places: Any, size: int) -> Any:
     """Places within each plane as places in the whole array."""
     check_places(places, size)
-    rows = places.reshape(places.shape[0] * places.shape[1], -1)
+    rows = places.reshape(places.shape[0] * places.shape[1], prod(places.shape[2:]))
     return rows + be.xp.arange(len(rows))[:, None] * size
 
 
