@@ -50,7 +50,10 @@ def several_tiles_and_parts(case: Case) -> None:
         patch.setattr(kernels, "LEAST_SUM_SHARE", 100)
         for last in (False, True):
             _all_passes(case, conv_geometry((2, 17, 9, 8), (70, 17, 3, 3), 1, 1), last)
-            _all_passes(case, conv_geometry((2, 40, 9, 8), (40, 1, 3, 2), (1, 2), 1, groups=40), last)
+            for channels in (32, 40):
+                _all_passes(
+                    case, conv_geometry((2, channels, 9, 8), (channels, 1, 3, 2), (1, 2), 1, groups=channels), last
+                )
 
 
 def channels_last_of_nearly_a_warp(case: Case) -> None:
@@ -94,6 +97,20 @@ def groups_in_tiles(case: Case) -> None:
     case.compare(y, 6 * 6 + 1, transposed.forward, x, w, b, stride, (1, 1), extra, (1, 1), 3)
 
 
+def without_bias(case: Case) -> None:
+    """With tiles and without."""
+    for channels in (2, 6):
+        x, w = case.normal(2, 3, 4, 5), case.normal(channels, 3, 3, 2)
+        y = kernels.forward(case.be, x=case.put(x), w=case.put(w), geometry=conv_geometry(x.shape, w.shape, 1, 1))
+        case.compare(y, 18, oracle.forward, x, w, None, (1, 1), (1, 1), (1, 1), (1, 1), 1)
+
+
+def strides_beyond_the_input(case: Case) -> None:
+    """Fewer positions than the stride has remainders, in each dimension."""
+    for last in (False, True):
+        _all_passes(case, conv_geometry((2, 5, 2, 3, 2), (6, 5, 3, 3, 2), (3, 4, 5), 1), last)
+
+
 def taps_far_apart(case: Case) -> None:
     """Only the middle tap is inside; the others, and the windows that they belong to, are 2**33 away."""
     for channels, axis in ((4, 2), (1, 0), (1, 1), (1, 2)):
@@ -125,6 +142,23 @@ def far_weights(case: FarCase) -> None:
     case.compare(
         dw[-1:, -1:], 1, _last_gradients, 1, (1, 1, 1), x[:, -1:], np.zeros((4, 1, 1)), dy, (1,), (0,), (1,), 1
     )
+
+
+def far_channels(case: FarCase) -> None:
+    """More channels than 32 bits count, each a group, last in memory."""
+    channels, near, one = FAR + 5, (1, 4, 2), (1, 1, 1)
+    g = conv_geometry((1, channels, 2), (channels, 1, 1), groups=channels)
+    x, dy, w = _far_array(case, g.x_shape, True), _far_array(case, g.y_shape, True), case.sparse(*g.w_shape)
+    x_end, dy_end, w_end = case.normal(*near), case.normal(*near), case.normal(4, 1, 1)
+    end(x, near)[...], end(dy, near)[...], end(w, w_end.shape)[...] = x_end, dy_end, w_end
+    problem = (x_end, w_end, dy_end, (1,), (0,), (1,), 4)
+    y = kernels.forward(case.be, x=x, w=w, geometry=g)
+    case.compare(end(y, one), 1, _last_outputs, one, x_end, w_end, None, (1,), (0,), (0,), (1,), 4)
+    dx = kernels.input_grad(case.be, dy=dy, w=w, geometry=g)
+    case.compare(end(dx, one), 1, _last_gradients, 0, one, *problem)
+    dw = kernels.weight_grad(case.be, x=x, dy=dy, geometry=g)
+    case.compare(end(dw, one), 2, _last_gradients, 1, one, *problem)
+    case.compare(kernels.bias_grad(case.be, dy=dy)[-1:], 2, _last_gradients, 2, (1,), *problem)
 
 
 def far_images(case: FarCase) -> None:
