@@ -47,7 +47,7 @@ def several_tiles_and_parts(case: Case) -> None:
     """More rows, columns and steps than a tile, a slice and a table hold, and more terms than a part adds up."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "LEAST_SHARE", 100)
-        patch.setattr(kernels, "LEAST_SUM_SHARE", 100)
+        patch.setattr(kernels, "LEAST_SUM_SHARE", 50)
         for last in (False, True):
             _all_passes(case, conv_geometry((2, 17, 9, 8), (70, 17, 3, 3), 1, 1), last)
             for channels in (32, 40):
@@ -106,9 +106,16 @@ def without_bias(case: Case) -> None:
 
 
 def strides_beyond_the_input(case: Case) -> None:
-    """Fewer positions than the stride has remainders, in each dimension."""
+    """Fewer positions than the stride has remainders, in each dimension; a stride that 32 bits do not count."""
     for last in (False, True):
         _all_passes(case, conv_geometry((2, 5, 2, 3, 2), (6, 5, 3, 3, 2), (3, 4, 5), 1), last)
+        _all_passes(case, conv_geometry((2, 4, 1), (4, 4, 3), 2**33, 1), last)
+
+
+def strides_of_volumes(case: Case) -> None:
+    """Another stride in each dimension, with several positions of every remainder."""
+    for last in (False, True):
+        _all_passes(case, conv_geometry((1, 5, 5, 4, 7), (6, 5, 3, 2, 4), (2, 1, 3), (1, 0, 2)), last)
 
 
 def taps_far_apart(case: Case) -> None:
@@ -133,15 +140,14 @@ def far_positions(case: FarCase) -> None:
 
 
 def far_weights(case: FarCase) -> None:
-    """More weights than 32 bits count: the gradient of the last."""
-    channels = FAR // 4 + 16
-    x, dy = case.sparse(1, channels, 1), case.normal(1, 4, 1)
-    x[0, -8:] = case.normal(8, 1)
-    g = conv_geometry(x.shape, (4, channels, 1))
-    dw = kernels.weight_grad(case.be, x=x, dy=dy, geometry=g)
-    case.compare(
-        dw[-1:, -1:], 1, _last_gradients, 1, (1, 1, 1), x[:, -1:], np.zeros((4, 1, 1)), dy, (1,), (0,), (1,), 1
-    )
+    """More weights than 32 bits count, and more of one output: the gradient of the last."""
+    for channels, positions, last in ((FAR // 4 + 16, 1, False), (FAR + 16, 2, True)):
+        x, dy = _far_array(case, (1, channels, positions), last), case.normal(1, 4, positions)
+        x[0, -8:] = case.normal(8, positions)
+        g = conv_geometry(x.shape, (4, channels, 1))
+        dw = kernels.weight_grad(case.be, x=x, dy=drawn.channels_last(dy) if last else dy, geometry=g)
+        problem = (x[:, -1:], np.zeros((4, 1, 1)), dy, (1,), (0,), (1,), 1)
+        case.compare(dw[-1:, -1:], positions, _last_gradients, 1, (1, 1, 1), *problem)
 
 
 def far_channels(case: FarCase) -> None:
@@ -159,6 +165,18 @@ def far_channels(case: FarCase) -> None:
     dw = kernels.weight_grad(case.be, x=x, dy=dy, geometry=g)
     case.compare(end(dw, one), 2, _last_gradients, 1, one, *problem)
     case.compare(kernels.bias_grad(case.be, dy=dy)[-1:], 2, _last_gradients, 2, (1,), *problem)
+
+
+def far_weights_of_an_input_gradient(case: FarCase) -> None:
+    """More weights of an output than 32 bits count: the gradient of the last inputs."""
+    channels, near, one = FAR + 16, (4, 8, 3), (1, 1, 1)
+    g = conv_geometry((1, channels, 2), (4, channels, 3), 1, 1)
+    for last in (False, True):
+        w, dy, w_end = _far_array(case, g.w_shape, last), case.normal(1, 4, 2), case.normal(*near)
+        end(w, near)[...] = w_end
+        dx = kernels.input_grad(case.be, dy=drawn.channels_last(dy) if last else dy, w=w, geometry=g)
+        problem = (np.zeros((1, 8, 2)), w_end, dy, (1,), (1,), (1,), 1)
+        case.compare(end(dx, one), 12, _last_gradients, 0, one, *problem)
 
 
 def far_images(case: FarCase) -> None:
