@@ -7,7 +7,6 @@ from nnlab.nn.containers import Identity, ModuleDict, ModuleList, Sequential
 from nnlab.nn.module import Module
 from nnlab.nn.modules.activation import (
     GLU,
-    Dropout,
     Hardshrink,
     Hardsigmoid,
     Hardtanh,
@@ -24,7 +23,7 @@ from nnlab.nn.modules.activation import (
 )
 from nnlab.nn.modules.attention import MultiheadAttention
 from nnlab.nn.modules.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
-from nnlab.nn.modules.dropout import AlphaDropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
+from nnlab.nn.modules.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from nnlab.nn.modules.fold import Fold, Unfold
 from nnlab.nn.modules.fractional_max_pool import FractionalMaxPool2d, FractionalMaxPool3d
 from nnlab.nn.modules.group_norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from nnlab.nn.functional.activation import (
-    dropout,
     glu,
     hardshrink,
     hardsigmoid,
@@ -20,7 +19,7 @@ from nnlab.nn.functional.activation import (
 )
 from nnlab.nn.functional.attention import scaled_dot_product_attention
 from nnlab.nn.functional.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
-from nnlab.nn.functional.dropouts import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
+from nnlab.nn.functional.dropouts import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from nnlab.nn.functional.fold import fold, unfold
 from nnlab.nn.functional.fractional_max_pool import fractional_max_pool2d, fractional_max_pool3d
 from nnlab.nn.functional.linear import bilinear, linear

@@ -6,7 +6,7 @@ from nnlab.autograd import Tensor
 from nnlab.autograd import activation as ops
 from nnlab.autograd.pointwise import pointwise
 from nnlab.errors import ArgumentError, ShapeError, complaint
-from nnlab.nn.functional._checks import check_input, check_probability, write_over
+from nnlab.nn.functional._checks import check_input, write_over
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -114,17 +114,3 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         raise ShapeError(complaint("glu", "input", must, tuple(input.shape)))
     half = input.shape[dim] // 2
     return input.narrow(dim, 0, half) * input.narrow(dim, half, half).sigmoid()
-
-
-def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """In training zero each element with probability p and multiply the others by 1 / (1 - p); else the input.
-
-    The mask is one draw of ``nnlab.random.default_generator``, the same on every device.
-    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 2014.
-    """
-    check_probability("dropout", p)
-    check_input("dropout", input)
-    if not training or p == 0:
-        return input
-    result = ops.dropout(input, p)
-    return input.copy_(result) if inplace else result

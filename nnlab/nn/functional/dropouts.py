@@ -1,4 +1,4 @@
-"""Dropout of whole channels, and dropout that keeps mean and variance.
+"""Dropout of elements and of whole channels, and dropout that keeps mean and variance.
 
 Each mask is one draw of ``nnlab.random.default_generator``, the same on every device.
 """
@@ -7,13 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nnlab.autograd import Tensor
+from nnlab.autograd import Tensor, activation
 from nnlab.autograd import mask as ops
 from nnlab.errors import ShapeError, complaint
 from nnlab.nn.functional._checks import check_input, check_probability
 
 # What SELU (its scale and alpha) tends to for large negative values, without the sign.
 _LOWEST = 1.0507009873554805 * 1.6732632423543772
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """In training zero each element with probability p and multiply the others by 1 / (1 - p); else the input.
+
+    The mask is one draw of ``nnlab.random.default_generator``, the same on every device.
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 2014.
+    """
+    check_probability("dropout", p)
+    check_input("dropout", input)
+    if not training or p == 0:
+        return input
+    result = activation.dropout(input, p)
+    return input.copy_(result) if inplace else result
 
 
 def _per_channel(input: Tensor, lead: int) -> tuple[int, ...]:

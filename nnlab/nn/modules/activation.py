@@ -5,7 +5,7 @@ from __future__ import annotations
 from nnlab.autograd import Tensor
 from nnlab.errors import ArgumentError, ShapeError, complaint
 from nnlab.nn import functional as F
-from nnlab.nn.functional._checks import check_input, check_probability
+from nnlab.nn.functional._checks import check_input
 from nnlab.nn.module import Module
 from nnlab.nn.modules.rectifier import in_place
 
@@ -159,23 +159,3 @@ class GLU(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
-
-
-class Dropout(Module):
-    """In training zero each element with probability ``p`` and multiply the others by 1 / (1 - p).
-
-    Raises:
-        ArgumentError: p is not between 0 and 1.
-    """
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        check_probability("Dropout", p)
-        self.p = p
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.dropout(input, self.p, self.training, self.inplace)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"

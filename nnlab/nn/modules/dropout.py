@@ -1,4 +1,4 @@
-"""Dropout layers of whole channels, and alpha dropout."""
+"""Dropout layers of elements and of whole channels, and alpha dropout."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ class _Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout(_Dropout):
+    """In training zero each element with probability ``p`` and multiply the others by 1 / (1 - p)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout(input, self.p, self.training, self.inplace)
 
 
 class Dropout1d(_Dropout):

@@ -16,8 +16,8 @@ from nnlab.nn.containers import ModuleList
 from nnlab.nn.functional._checks import check_count
 from nnlab.nn.functional.attention import causal
 from nnlab.nn.module import Module
-from nnlab.nn.modules.activation import Dropout
 from nnlab.nn.modules.attention import MultiheadAttention
+from nnlab.nn.modules.dropout import Dropout
 from nnlab.nn.modules.group_norm import LayerNorm
 from nnlab.nn.modules.linear import Linear
 
