@@ -4,24 +4,21 @@
 
 Both surfaces are f(x) = x H x / 2 in two dimensions. The canyon (eigenvalues 1 and 40, turned by 30 degrees) is what
 gradient descent crosses back and forth while it creeps along; the saddle (2 and -2) is what it comes to and hardly
-leaves. The folder gets ``trajectories.png`` and ``steps.json``. What theory says of these surfaces is asserted.
+leaves. The folder gets ``trajectories.png`` and ``numbers.json``. What theory says of these surfaces is asserted.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import finish, folder
 
 import nnlab
-from nnlab import nn, optim
-from nnlab.errors import optional_import
+from nnlab import figures, nn, optim
 
 Make = Callable[[list[nn.Parameter]], optim.Optimizer]
 
@@ -139,15 +136,11 @@ def check(walks: dict[str, dict[str, np.ndarray]], steps: dict[str, dict[str, in
             assert (steps["Saddle"][name] or STEPS) < steps["Saddle"]["gradient descent"], name
 
 
-def draw(walks: dict[str, dict[str, np.ndarray]], steps: dict[str, dict[str, int | None]], path: Path) -> None:
+def draw(walks: dict[str, dict[str, np.ndarray]], steps: dict[str, dict[str, int | None]]) -> Any:
     """For each surface a row of trajectories and a row of values, a column for each family."""
-    optional_import("matplotlib", extra="plots", purpose="drawing the trajectories")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(17, 11), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(4, len(FAMILIES), height_ratios=(3, 1.6, 3, 1.6), squeeze=False)
+    figure, axes = figures.subplots(
+        17, 11, 4, len(FAMILIES), height_ratios=(3, 1.6, 3, 1.6), purpose="drawing the trajectories"
+    )
     for row, surface in ((0, CANYON), (2, SADDLE)):
         (left, below), (right, above) = surface.corners
         grid = np.stack(np.meshgrid(np.linspace(left, right, 200), np.linspace(below, above, 200)), -1)
@@ -183,14 +176,11 @@ def draw(walks: dict[str, dict[str, np.ndarray]], steps: dict[str, dict[str, int
         until = "value < 1/1000 of the first" if row == 0 else "out of the picture"
         axes[row][0].set_ylabel(f"{surface.title}\n(steps until {until})")
         axes[row + 1][0].set_ylabel("Value")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    return figure
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/optimizer-trajectories"), help="folder for the picture")
-    out = parser.parse_args(arguments).out
+    out = folder("optimizer-trajectories", __doc__, arguments)
     makers = {name: make for family in FAMILIES.values() for name, make in family.items()}
     walks = {s.title: {name: walk(make, s) for name, make in makers.items()} for s in (CANYON, SADDLE)}
     steps = {
@@ -202,9 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
         canyon, saddle = (f"{s} steps" if (s := steps[t][name]) is not None else "not" for t in ("Canyon", "Saddle"))
         print(f"{name:18}{canyon:>18}{saddle:>18}")
     check(walks, steps)
-    draw(walks, steps, out / "trajectories.png")
-    (out / "steps.json").write_text(json.dumps(steps, indent=1) + "\n", encoding="utf-8")
-    print(f"picture in {out}")
+    finish(out, {"trajectories": draw(walks, steps)}, steps)
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ __all__ = [
     "zeros_like",
 ]
 
-_SUBPACKAGES = ("autograd", "backend", "data", "models", "nn", "optim", "testing", "train")
+_SUBPACKAGES = ("autograd", "backend", "classic", "data", "models", "nn", "optim", "testing", "text", "train")
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "nnlab"
 # __init__.py: it hands out what the rooms before it define and loads the later ones on first use.
 ROOMS = [
     ["errors"],
-    ["cache"],
+    ["cache", "figures"],
     ["types"],
     ["geometry"],
     ["precision"],
@@ -32,6 +32,7 @@ ROOMS = [
     ["nn"],
     ["optim", "data", "models"],
     ["train"],
+    ["classic", "text"],
     ["testing"],
     ["bench"],
     ["cli"],

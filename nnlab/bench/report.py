@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import exp, log
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nnlab import figures
 from nnlab.bench.ceilings import Ceilings
 from nnlab.bench.measure import Row, Side
 from nnlab.bench.record import Record
-from nnlab.errors import optional_import
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_PURPOSE = "[bench] --pictures"
 
 
 def duration(seconds: float) -> str:
@@ -149,26 +151,15 @@ def pictures(record: Record, folder: Path) -> list[Path]:
     """
     if all(row.ours is None for row in record.rows):
         return []
-    folder.mkdir(parents=True, exist_ok=True)
     made = [_roofline(record, folder / "roofline.png")]
     if any(row.ratio is not None for row in record.rows):
         made.append(_ratios(record, folder / "ratios.png"))
     return made
 
 
-def _figure(size: tuple[float, float]) -> tuple[Any, Any]:
-    optional_import("matplotlib", extra="plots", purpose="[bench] --pictures")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
-
-
 def _roofline(record: Record, path: Path) -> Path:
     """Speed against operations per byte, under the machine's two ceilings."""
-    figure, axis = _figure((9, 6))
+    figure, ((axis,),) = figures.subplots(9, 6, purpose=_PURPOSE)
     dtype = next(row.dtype for row in record.rows if row.ours is not None)
     roof = record.ceilings[dtype]
     counted = [row for row in record.rows if row.dtype == dtype and row.flops and row.ours is not None]
@@ -201,14 +192,13 @@ def _roofline(record: Record, path: Path) -> Path:
     axis.set_title(f"{record.about['device']}, {dtype}{note}", fontsize=10, loc="left")
     axis.grid(alpha=0.25)
     axis.legend(fontsize=8, loc="lower right")
-    figure.savefig(path, dpi=120)
-    return path
+    return figures.save(figure, path)
 
 
 def _ratios(record: Record, path: Path) -> Path:
     """A bar a row: PyTorch's time / nnlab's, on a logarithmic axis around 1."""
     rows = [row for row in record.rows if row.ratio is not None]
-    figure, axis = _figure((9, 1.2 + 0.2 * len(rows)))
+    figure, ((axis,),) = figures.subplots(9, 1.2 + 0.2 * len(rows), purpose=_PURPOSE)
     ratios = [row.ratio or 1.0 for row in rows]
     places = range(len(rows))
     colors = ["#2a7f3f" if ratio >= 1 else "#b5402d" for ratio in ratios]
@@ -233,5 +223,4 @@ def _ratios(record: Record, path: Path) -> Path:
         f"PyTorch's time / nnlab's (right of 1: nnlab is faster); {record.about['device']}", fontsize=9, loc="left"
     )
     axis.grid(axis="x", alpha=0.25)
-    figure.savefig(path, dpi=120)
-    return path
+    return figures.save(figure, path)

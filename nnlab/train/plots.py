@@ -5,38 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from nnlab.errors import optional_import
+from nnlab import figures
 from nnlab.nn import Conv2d, Module
 from nnlab.train.logs import Row
 from nnlab.train.metrics import per_class
 
 _TRAIN, _VAL, _GREY = "#4c78a8", "#e45756", "#777777"
+_PURPOSE = "drawing the run's pictures"
 Example = tuple[np.ndarray, int, int, float]
-
-
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
-    optional_import("matplotlib", extra="plots", purpose="drawing the run's pictures")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _save(figure: Any, path: Path) -> None:
-    aside = path.with_name(path.name + ".tmp")
-    figure.savefig(aside, dpi=110, format="png")
-    aside.replace(path)
 
 
 def curves(rows: Sequence[Row], path: Path) -> None:
     """Loss, accuracy and learning rate over the epochs."""
-    figure, axes = _figure(13, 3.8, 1, 3)
+    figure, axes = figures.subplots(13, 3.8, 1, 3, purpose=_PURPOSE)
     epochs = [row["epoch"] for row in rows]
     marker = "o" if len(rows) < 40 else None
     for axis, what in zip(axes[0], ("loss", "accuracy"), strict=False):
@@ -63,14 +47,14 @@ def curves(rows: Sequence[Row], path: Path) -> None:
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    figures.save(figure, path)
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str], path: Path) -> None:
     """The confusion matrix, coloured by the share of each true class, with counts (up to 20 classes) and recalls."""
     n = len(classes)
     side = min(max(4.5, 0.55 * n + 2.5), 16.0)
-    figure, axes = _figure(side + 1.0, side)
+    figure, axes = figures.subplots(side + 1.0, side, purpose=_PURPOSE)
     axis = axes[0][0]
     total = matrix.sum(axis=1, keepdims=True)
     share = np.divide(matrix, total, out=np.zeros(matrix.shape), where=total > 0)
@@ -100,7 +84,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], path: Path) -> None:
     axis.set_yticks(np.arange(n + 1) - 0.5, minor=True)
     axis.grid(which="minor", color="#dddddd", linewidth=0.5)
     axis.tick_params(which="both", length=0)
-    _save(figure, path)
+    figures.save(figure, path)
 
 
 def first_filters(model: Module) -> np.ndarray | None:
@@ -120,7 +104,7 @@ def filters(weight: np.ndarray, path: Path, limit: int = 96) -> None:
     shown = weight[:limit].astype(np.float64)
     columns = min(8 if len(shown) <= 64 else 12, len(shown))
     rows = math.ceil(len(shown) / columns)
-    figure, axes = _figure(max(0.8 * columns, 4.0), 0.8 * rows + 0.6, rows, columns)
+    figure, axes = figures.subplots(max(0.8 * columns, 4.0), 0.8 * rows + 0.6, rows, columns, purpose=_PURPOSE)
     colour = shown.shape[1] == 3
     largest = np.abs(shown).max() or 1.0
     for axis, one in zip(axes.flat, shown, strict=False):
@@ -134,7 +118,7 @@ def filters(weight: np.ndarray, path: Path, limit: int = 96) -> None:
     o, i, kh, kw = weight.shape
     note = "" if colour else f" (red: positive, blue: negative, at most {largest:.2g})"
     figure.suptitle(f"First layer: {o} filters of {i} × {kh} × {kw}{note}", fontsize=10)
-    _save(figure, path)
+    figures.save(figure, path)
 
 
 def misclassified(
@@ -153,7 +137,7 @@ def misclassified(
     """
     columns = max(1, min(5, len(examples)))
     rows = max(1, math.ceil(len(examples) / columns))
-    figure, axes = _figure(max(2.1 * columns, 4.2), 2.35 * rows + 0.5, rows, columns)
+    figure, axes = figures.subplots(max(2.1 * columns, 4.2), 2.35 * rows + 0.5, rows, columns, purpose=_PURPOSE)
     for axis in axes.flat:
         axis.axis("off")
     for axis, (pixels, true, predicted, probability) in zip(axes.flat, examples, strict=False):
@@ -165,4 +149,4 @@ def misclassified(
         axis.imshow(picture if picture.shape[2] == 3 else picture[:, :, 0], cmap="gray", vmin=0, vmax=1)
         axis.set_title(f"{classes[predicted]} ({100 * probability:.0f} %)\nis {classes[true]}", fontsize=9)
     figure.suptitle("Most confident mistakes" if examples else "No mistakes", fontsize=11)
-    _save(figure, path)
+    figures.save(figure, path)

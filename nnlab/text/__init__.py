@@ -1,0 +1,1 @@
+"""Language models over characters: text, samples, training."""
