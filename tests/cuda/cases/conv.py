@@ -12,7 +12,7 @@ from nnlab.geometry import ConvGeometry, conv_geometry, conv_transpose_geometry
 from nnlab.ops._cuda import conv as kernels
 from tests.cuda import drawn
 from tests.cuda.case import Case
-from tests.cuda.far import FAR, FarCase, end
+from tests.cuda.far import BLOCK, FAR, FarCase, end
 from tests.oracles import conv as oracle
 from tests.oracles import conv_transpose as transposed
 
@@ -126,6 +126,11 @@ def taps_far_apart(case: Case) -> None:
         _all_passes(case, conv_geometry((2, channels, 1, 1, 1), (channels, channels, *kernel), 1, far, apart), False)
 
 
+def one_column_in_the_last_tile(case: Case) -> None:
+    """129 positions, one more than any tile's width fills."""
+    _all_passes(case, conv_geometry((3, 4, 43), (6, 2, 3), 1, 1, groups=2), False)
+
+
 def standard(case: Case) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "LEAST_SHARE", 100)
@@ -137,6 +142,16 @@ def far_positions(case: FarCase) -> None:
     """The last tile, and the last elements of kernels without tiles, of long lines."""
     for inputs, outputs in ((5, 6), (2, 2)):
         _far_passes(case, (1, inputs, FAR + 40), (1, inputs, 40), (outputs, inputs, 3))
+
+
+def far_full_tile(case: FarCase) -> None:
+    """The tile before the last, which has all its columns."""
+    x, w, near = case.sparse(1, 5, FAR + 200), case.normal(6, 5, 3), case.normal(1, 5, 130)
+    x[..., FAR - 1 : FAR + 129] = near
+    case.be.element = FAR // 128 * BLOCK  # of the block that begins with output FAR
+    y = kernels.forward(case.be, x=x, w=w, geometry=conv_geometry(x.shape, w.shape, 1, 1))
+    case.be.element = None
+    case.compare(y[..., FAR : FAR + 128], 15, oracle.forward, near, w, None, (1,), (0,), (0,), (1,), 1)
 
 
 def far_weights(case: FarCase) -> None:
