@@ -128,7 +128,7 @@ def taps_far_apart(case: Case) -> None:
 
 def one_column_in_the_last_tile(case: Case) -> None:
     """129 positions, one more than any tile's width fills."""
-    _all_passes(case, conv_geometry((3, 4, 43), (6, 2, 3), 1, 1, groups=2), False)
+    _all_passes(case, conv_geometry((3, 8, 43), (16, 4, 3), 1, 1, groups=2), False)
 
 
 def standard(case: Case) -> None:
