@@ -182,6 +182,9 @@ def _install_allocator() -> None:
         cupy.cuda.set_allocator(_allocator(pool, cupy.cuda.memory.OutOfMemoryError, describe))
 
 
+SHARED_UNASKED = 48 << 10  # bytes of dynamic shared memory that every kernel may have
+
+
 class CudaBackend:
     """One GPU behind the :class:`nnlab.backend.Backend` interface.
 
@@ -206,8 +209,10 @@ class CudaBackend:
         if arch is None:
             raise DeviceError(f"[device] 'cuda:{index}' is not usable: NVRTC {nvrtc_version()} does not compile for it")
         self.arch: str = arch
+        self.tensor_cores = compute_capability(index) >= (8, 0)  # whether kernels may use mma.sync
         self._flush: Any = None  # memory that fills the cache
         self._functions: dict[tuple[Path, str, bool], Any] = {}
+        self._shared: dict[tuple[Path, str, bool], int] = {}  # bytes that were asked for them
 
     @property
     def xp(self) -> Any:
@@ -279,6 +284,11 @@ class CudaBackend:
         end.synchronize()
         return float(xp.cuda.get_elapsed_time(start, end)) / 1e3
 
+    @property
+    def shared_memory(self) -> int:
+        """Bytes of shared memory that a block may ask for."""
+        return int(self._card.attributes["MaxSharedMemoryPerBlockOptin"])
+
     def blocks_together(self, threads: int) -> int:
         """How many blocks of so many threads a cooperative launch may have: one for each multiprocessor."""
         return int(self._card.attributes["MultiProcessorCount"])
@@ -294,11 +304,13 @@ class CudaBackend:
         cooperative: bool = False,
     ) -> None:
         """Start a kernel of a cubin file. Only :mod:`nnlab.cuda.launch`, which has checked everything, calls this."""
-        function = self._functions.get((cubin, name, cooperative))
-        cupy = self.xp
+        key, cupy = (cubin, name, cooperative), self.xp
+        function = self._functions.get(key)
         if function is None:
             module = cupy.RawModule(path=str(cubin), enable_cooperative_groups=cooperative)
-            function = self._functions[cubin, name, cooperative] = module.get_function(name)
+            function = self._functions[key] = module.get_function(name)
+        if shared > self._shared.get(key, SHARED_UNASKED):
+            function.max_dynamic_shared_size_bytes = self._shared[key] = shared
         function(grid, block, tuple(map(_by_value, arguments)), shared_mem=shared)
 
 

@@ -104,9 +104,11 @@ class EmulatedBackend:
     """
 
     host_memory = True
+    shared_memory = 99 << 10  # bytes that a block may ask for, as on the cards with the least since sm_80
 
     def __init__(self) -> None:
         self.device = Device("emulated")
+        self.tensor_cores = False  # which are emulated slowly: kernels for them run where this is set
         self.xp: Any = _PoisonedModule()
         self.order: str | int = "ascending"
         self._in_order = False

@@ -21,7 +21,6 @@ from nnlab.bench.measure import Row, Side
 from nnlab.bench.timing import Timing
 from nnlab.cuda import sources
 from nnlab.errors import ArgumentError, DataError
-from nnlab.ops import CUDA_KERNELS
 
 FORMAT = 1
 
@@ -63,7 +62,7 @@ def about(be: Any, peer_version: str | None) -> dict[str, Any]:
 
 def kernel_hashes() -> dict[str, str]:
     """Of each kernel file with its headers, the first 8 digits of its SHA-256."""
-    return {unit: sources.digest(sources.source(unit))[:8] for unit in sorted(CUDA_KERNELS)}
+    return {unit: sources.digest(sources.source(unit))[:8] for unit in sources.units()}
 
 
 def device_name(be: Any) -> str:

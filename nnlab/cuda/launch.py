@@ -210,8 +210,10 @@ def _check_grid(be: Any, kernel: Kernel, grid: Grid) -> None:
     if not 1 <= len(threads) <= 3 or min(threads) < 1 or prod(threads) > MAX_BLOCK or prod(threads[2:]) > 64:
         must = f"be up to 3 positive sizes, together at most {MAX_BLOCK}, the third at most 64"
         raise ArgumentError(complaint(kernel.name, "threads", must, threads))
-    if not 0 <= grid.shared <= MAX_SHARED:
-        raise ArgumentError(complaint(kernel.name, "shared", f"be in 0..{MAX_SHARED}", grid.shared))
+    most_shared = MAX_SHARED if grid.shared <= MAX_SHARED else be.shared_memory
+    if not 0 <= grid.shared <= most_shared:
+        must = f"be in 0..{most_shared} on {be.device}"
+        raise ArgumentError(complaint(kernel.name, "shared", must, grid.shared))
     if grid.cooperative and prod(blocks) > (most := be.blocks_together(prod(threads))):
         must = f"be at most {most} that run side by side on {be.device}"
         raise ArgumentError(complaint(kernel.name, "blocks", must, blocks))

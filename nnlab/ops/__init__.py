@@ -29,6 +29,9 @@ CUDA_KERNELS = frozenset(
     }
 )
 
+# Kernel files that serve an operation beside its own.
+FURTHER_KERNELS = {"conv_mma": "conv", "conv_mma_precise": "conv"}
+
 
 @cache
 def _load(package: str, name: str) -> ModuleType:

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from nnlab import types
-from nnlab.cuda import launch
+from nnlab.cuda import launch, sources
 from nnlab.cuda.launch import Kernel, Launch
 from nnlab.cuda.variants import INDEX_BITS, Variant, launched, own_macros
-from nnlab.ops import CUDA_KERNELS, _cuda
+from nnlab.ops import _cuda
 from nnlab.testing import tolerance
 from tests.ops.common import rng, scattered
 
@@ -147,7 +147,7 @@ def problems() -> list[tuple[Any, ...]]:
     """Arguments of :func:`run` after the backend: every case on every build."""
     return [
         (op, name, dtype, bits, macros)
-        for op in sorted(CUDA_KERNELS)
+        for op in sources.units()
         for name in cases(op)
         for dtype, bits, macros in product(dtypes(op), INDEX_BITS, macro_choices(op))
     ]

@@ -152,22 +152,28 @@ def test_out_of_memory_names_device_and_bytes() -> None:
 def test_a_kernel_is_loaded_once_and_started_on_its_card(monkeypatch: pytest.MonkeyPatch) -> None:
     _fake_cupy(monkeypatch, count=2, capability=(8, 6), archs=(75, 80, 86))
     log: list[tuple[Any, ...]] = []
+    functions: list[Any] = []
 
     class Module:
         def __init__(self, path: str, enable_cooperative_groups: bool) -> None:
             log.append(("load", path, enable_cooperative_groups))
 
         def get_function(self, name: str) -> Any:
-            return lambda grid, block, arguments, shared_mem: log.append((name, grid, block, arguments, shared_mem))
+            def start(grid: Any, block: Any, arguments: Any, shared_mem: int) -> None:
+                log.append((name, grid, block, arguments, shared_mem))
+
+            functions.append(start)
+            return start
 
     module: Any = sys.modules["cupy"]
     module.RawModule = Module
     module.cuda.Device = lambda index: SimpleNamespace(
-        use=lambda: log.append(("use", index)), attributes={"MultiProcessorCount": 20}
+        use=lambda: log.append(("use", index)),
+        attributes={"MultiProcessorCount": 20, "MaxSharedMemoryPerBlockOptin": 101376},
     )
     monkeypatch.setattr(cuda, "_install_allocator", lambda: None)
     be = cuda.CudaBackend(1)
-    assert (be.device, be.arch) == ("cuda:1", "sm_86")
+    assert (be.device, be.arch, be.tensor_cores, be.shared_memory) == ("cuda:1", "sm_86", True, 99 << 10)
     for _ in range(2):
         be.run_kernel(Path("k.cubin"), "op_forward", (3,), (16, 16), [1, 2], 96)
     start = ("op_forward", (3,), (16, 16), (1, 2), 96)
@@ -175,6 +181,10 @@ def test_a_kernel_is_loaded_once_and_started_on_its_card(monkeypatch: pytest.Mon
     be.run_kernel(Path("k.cubin"), "op_forward", (3,), (16, 16), [1, 2], 96, cooperative=True)
     assert log[5:] == [("use", 1), ("load", "k.cubin", True), start]
     assert be.blocks_together(256) == 20
+    assert not hasattr(functions[0], "max_dynamic_shared_size_bytes")  # 96 bytes need not be asked for
+    for asked in (49153, 70000, 60000):
+        be.run_kernel(Path("k.cubin"), "op_forward", (3,), (16, 16), [1, 2], asked)
+    assert functions[0].max_dynamic_shared_size_bytes == 70000
     log.clear()
     arrays = [SimpleNamespace(data=SimpleNamespace(ptr=address)) for address in (2**40, 256)]
     be.run_kernel(Path("k.cubin"), "op_forward", (3,), (16, 16), [(*arrays, None), np.void(b"sixteen bytes...")], 96)

@@ -8,11 +8,12 @@ from importlib import import_module
 import pytest
 
 from nnlab.cuda import sources
-from nnlab.ops import CUDA_KERNELS
+from nnlab.ops import CUDA_KERNELS, FURTHER_KERNELS
 
 
 def test_the_support_table_lists_every_kernel_file() -> None:
-    assert set(sources.units()) == CUDA_KERNELS
+    assert set(sources.units()) == CUDA_KERNELS | set(FURTHER_KERNELS)
+    assert set(FURTHER_KERNELS.values()) <= CUDA_KERNELS
 
 
 @pytest.mark.parametrize("op", sorted(CUDA_KERNELS))

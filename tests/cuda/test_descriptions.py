@@ -11,7 +11,7 @@ import pytest
 from nnlab.cuda import sources
 from nnlab.cuda.launch import Grid, Kernel, choose, prepare
 from nnlab.cuda.variants import Variant, launched, variants
-from nnlab.ops import CUDA_KERNELS, _cuda
+from nnlab.ops import _cuda
 from tests.cuda import case
 from tests.ops.common import CPU
 
@@ -62,7 +62,7 @@ def test_macros_of_a_kernels_own_occur_in_its_file() -> None:
 
 
 def test_every_operation_has_cases() -> None:
-    for op in CUDA_KERNELS:
+    for op in sources.units():
         assert case.cases(op), f"tests/cuda/cases/{op}.py has no case"
 
 

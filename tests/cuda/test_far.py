@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from nnlab.ops import CUDA_KERNELS
+from nnlab.cuda import sources
 from tests import emulator
 from tests.cuda import common, far
 
 emulator.backend()
 if sys.platform != "linux":
     pytest.skip("memory that is not there until it is touched: Linux", allow_module_level=True)
-CASES = [(op, name) for op in sorted(CUDA_KERNELS) for name in far.cases(op)]
+CASES = [(op, name) for op in sources.units() for name in far.cases(op)]
 
 
 @pytest.mark.parametrize(("op", "name"), CASES)

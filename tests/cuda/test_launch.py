@@ -11,6 +11,7 @@ from nnlab.backend import get_backend
 from nnlab.cuda import launch
 from nnlab.cuda.launch import Grid, Kernel, prepare
 from nnlab.errors import ArgumentError, DeviceError, DtypeError, NNLabError, ShapeError
+from tests import emulator
 
 KERNEL = Kernel(
     "unit",
@@ -188,7 +189,6 @@ def test_a_grid_of_the_callers_own() -> None:
         (Grid((1,), (1025,)), "'threads' must be up to 3 positive sizes, together at most 1024"),
         (Grid((1,), (1, 0)), "'threads' must be up to 3 positive sizes"),
         (Grid((1,), (1, 1, 65)), "the third at most 64"),
-        (Grid((1,), (1,), shared=48 * 1024 + 1), r"'shared' must be in 0..49152"),
         (Grid((1,), (1,), macros={"TILE": 8}), r"must be of its variants \(TILE in \(32, 16\)\), got 'TILE=8'"),
         (Grid((1,), (1,), macros={"ROWS": 8}), "'macros' must be of its variants"),
     ],
@@ -196,6 +196,16 @@ def test_a_grid_of_the_callers_own() -> None:
 def test_a_grid_that_not_every_card_runs_is_refused(grid: Grid, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         _prepare(grid)
+
+
+def test_more_shared_memory_than_a_card_has_is_refused() -> None:
+    be = emulator.backend()
+    most = be.shared_memory
+    assert most > launch.MAX_SHARED
+    assert prepare(be, KERNEL, threads=Grid((1,), (1,), shared=most), arguments=_arguments()).shared == most
+    for asked, limit in ((most + 1, most), (-1, launch.MAX_SHARED)):
+        with pytest.raises(ArgumentError, match=f"'shared' must be in 0..{limit} on emulated, got {asked}"):
+            prepare(be, KERNEL, threads=Grid((1,), (1,), shared=asked), arguments=_arguments())
 
 
 TABLES = Kernel("unit", "unit_step", {"p": "scalar*[3]", "g": "scalar*[3]", "m": "bool*[3]", "sizes": "index[3]"})

@@ -25,7 +25,7 @@ from nnlab.cuda import host, launch, sources
 from nnlab.cuda.compiler import CompileError
 from nnlab.cuda.variants import own_macros
 from nnlab.errors import NNLabError
-from nnlab.ops import CUDA_KERNELS, _cuda
+from nnlab.ops import _cuda
 from tests import emulator
 from tests.cuda import case, far
 from tools.mutation.operators import Mutant
@@ -61,7 +61,7 @@ class Step:
 
 def steps(file: str) -> list[Step]:
     """What is run for a kernel file, or for everything that includes a header."""
-    using = [op for op in sorted(CUDA_KERNELS) if any(uses(kernel.unit, file) for kernel in _cuda.kernels(op))]
+    using = [op for op in sources.units() if any(uses(kernel.unit, file) for kernel in _cuda.kernels(op))]
     return [
         Step(op, dtype, bits, macros)
         for dtype, bits in BUILDS

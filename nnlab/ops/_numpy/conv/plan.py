@@ -65,17 +65,17 @@ UNFOLDED = Plan()
 
 @lru_cache(maxsize=1024)
 def choose(g: ConvGeometry, dtype: np.dtype, precision: str) -> Plan:
-    """The plan for NumPy arrays of ``dtype`` (half precision: float32), ``precision`` "high" or "highest"."""
+    """The plan for NumPy arrays of ``dtype`` (half precision: float32), ``precision`` "highest", "high" or "medium"."""
     if len(g.kernel) != 2 or g.groups != 1 or max(g.dilation) > 1 or 0 in g.x_shape + g.y_shape:
         return UNFOLDED
     if max(g.stride) > 1:
         return Plan("stride") if _sorts(g) else UNFOLDED
     small = _is_small(g)
-    points = 6 if precision == "high" else 4
+    points = 4 if precision == "highest" else 6
     if dtype == np.float32 and min(g.kernel) >= 3 and max(g.kernel) < points:
         coefficients = points * points * prod(g.w_shape[:2]) * 4
         if small and coefficients <= LAST_BYTES:
-            if precision == "high" and _tiles(g, points, LAST) < _windows(g, g.kernel[1], FLOPS_ROWS):
+            if precision != "highest" and _tiles(g, points, LAST) < _windows(g, g.kernel[1], FLOPS_ROWS):
                 return Plan("tiles", points)
         elif coefficients <= KERNEL_BYTES and _tiles(g, points) < _windows(g, prod(g.kernel), FLOPS_UNFOLDED):
             return Plan("winograd", points)

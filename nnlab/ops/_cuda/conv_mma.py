@@ -1,0 +1,149 @@
+"""Convolution by tensor cores: ``kernels/conv_mma.cu``, and ``kernels/conv_mma_precise.cu`` for float32.
+
+They read arrays with channels last in memory, 16 bytes at a time. An array of another order is copied; one whose number
+of channels is no multiple of 16 bytes is copied with zeros at the end, if there are no groups. Results have channels
+last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from nnlab.backend import Backend
+from nnlab.cuda.launch import Grid, Kernel, choose, launch
+from nnlab.geometry import ConvGeometry
+from nnlab.ops._cuda import conv_mma_precise
+from nnlab.ops._cuda.conv_problem import MMA_PARAMETERS, empty, periods, phases, sizes, sum_parts
+from nnlab.precision import get_float32_conv_precision
+
+# kernels/include/mma_tile.cuh has the same numbers.
+ROWS, THREADS, STAGES, SLICE = 128, 256, 3, 128  # rows of a tile; bytes of a slice's row
+TABLES = 2560  # bytes of shared memory beside the slices
+
+LEAST_RESULTS, LEAST_TERMS = 16, 32  # channels and terms of a group below which most of a tile would be empty
+
+# Blocks that keep a large card busy, and terms that a part of a weight gradient adds up.
+BLOCKS, LEAST_SHARE, LARGEST_SHARE = 264, 1024, 32768
+
+_KERNELS = {
+    name: Kernel("conv_mma", f"conv_mma_{name}", parameters, ("float16", "bfloat16", "float32"), {"TILE_N": (128, 64)})
+    for name, parameters in MMA_PARAMETERS.items()
+}
+
+
+def takes(be: Any, g: ConvGeometry, dtype: Any) -> bool:
+    """Whether tensor cores compute a convolution: all of its passes."""
+    inputs, outputs = g.w_shape[1], g.w_shape[0] // g.groups
+    chunk = _chunk(dtype)
+    return (
+        be.tensor_cores
+        and np.dtype(dtype).name in _KERNELS["forward"].dtypes
+        and (g.groups == 1 or inputs % chunk == outputs % chunk == 0)
+        and outputs >= LEAST_RESULTS
+        and inputs * prod(g.kernel) >= LEAST_TERMS
+    )
+
+
+def _chunk(dtype: Any) -> int:
+    """Numbers of 16 bytes."""
+    return 16 // np.dtype(dtype).itemsize
+
+
+def _kernel(name: str, dtype: Any) -> Kernel:
+    precise = np.dtype(dtype) == np.float32 and get_float32_conv_precision() != "medium"
+    return (conv_mma_precise.KERNELS if precise else _KERNELS)[name]
+
+
+def _grid(be: Backend, kernel: Kernel, dtype: Any, rows: int, columns: int, depth: int, products: int) -> Grid:
+    """The grid for so many products of rows x columns each, of sums over ``depth``."""
+    widths = kernel.variants["TILE_N"]
+    macros = choose(kernel, be, dtype, (rows, columns, depth, products), TILE_N=64 if columns <= 64 else widths[0])
+    width = macros["TILE_N"]
+    blocks = -(-rows // ROWS) * -(-columns // width) * products
+    return Grid((blocks,), (THREADS,), STAGES * (ROWS + width) * SLICE + TABLES, macros)
+
+
+def _last(be: Backend, array: Any, chunk: int) -> Any:
+    """The array with its second axis last in memory, filled up with zeros to a multiple of ``chunk``."""
+    moved = be.xp.moveaxis(array, 1, -1)
+    missing = -moved.shape[-1] % chunk
+    if not missing:
+        return be.xp.asarray(moved, order="C")
+    filled = be.xp.empty((*moved.shape[:-1], moved.shape[-1] + missing), moved.dtype)
+    filled[..., : moved.shape[-1]] = moved
+    filled[..., moved.shape[-1] :] = 0
+    return filled
+
+
+def _filled(g: ConvGeometry, chunk: int) -> ConvGeometry:
+    """The geometry with its channels filled up to a multiple of ``chunk``."""
+    if g.groups > 1:
+        return g
+    inputs, outputs = (-(-n // chunk) * chunk for n in (g.w_shape[1], g.w_shape[0]))
+    return replace(
+        g,
+        x_shape=(g.x_shape[0], inputs, *g.in_size),
+        w_shape=(outputs, inputs, *g.kernel),
+        y_shape=(g.y_shape[0], outputs, *g.out_size),
+    )
+
+
+def _bias(be: Backend, b: Any, dtype: Any) -> dict[str, Any]:
+    return {"b": be.xp.empty(0, dtype) if b is None else be.xp.asarray(b, order="C"), "biased": int(b is not None)}
+
+
+def forward(be: Backend, *, x: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:
+    g, chunk = geometry, _chunk(x.dtype)
+    given = sizes(_filled(g, chunk)) | {"outputs": g.w_shape[0] // g.groups}
+    memory, y = empty(be, g.y_shape, x.dtype, True)
+    kernel = _kernel("forward", x.dtype)
+    rows, columns = g.x_shape[0] * prod(g.out_size), given["outputs"]
+    grid = _grid(be, kernel, x.dtype, rows, columns, given["inputs"] * prod(g.kernel), g.groups)
+    launch(
+        be, kernel, threads=grid, x=_last(be, x, chunk), w=_last(be, w, chunk), y=memory, images=g.x_shape[0],
+        **_bias(be, b, x.dtype), **given,
+    )  # fmt: skip
+    return y
+
+
+def input_grad(be: Backend, *, dy: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:
+    g, chunk = geometry, _chunk(dy.dtype)
+    given = sizes(_filled(g, chunk)) | {"inputs": g.w_shape[1]}
+    memory, dx = empty(be, g.x_shape, dy.dtype, True)
+    kernel = _kernel("input_grad", dy.dtype)
+    count, rows = phases(g)
+    depth = -(-given["outputs"] * prod(g.kernel) // count)
+    grid = _grid(be, kernel, dy.dtype, rows, g.w_shape[1], depth, g.groups * count)
+    by_group = w.reshape(g.groups, -1, *g.w_shape[1:])  # (groups, outputs, inputs, *kernel)
+    turned = by_group.swapaxes(1, 2).reshape(g.groups * g.w_shape[1], -1, *g.kernel)
+    launch(
+        be, kernel, threads=grid, dy=_last(be, dy, chunk), w=_last(be, turned, chunk), dx=memory, images=g.x_shape[0],
+        **_bias(be, b, dy.dtype), **periods(g), **given,
+    )  # fmt: skip
+    return dx
+
+
+def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
+    g, chunk = geometry, _chunk(x.dtype)
+    filled = _filled(g, chunk)
+    given, terms, taps = sizes(filled), g.y_shape[0] * prod(g.out_size), prod(g.kernel)
+    kernel = _kernel("weight_grad", x.dtype)
+    grid = _grid(be, kernel, x.dtype, given["outputs"], taps * given["inputs"], terms, g.groups)
+    share = _share(terms, grid.blocks[0])
+    count = max(1, -(-terms // share))
+    parts = be.xp.empty((count, *filled.w_shape), np.float32)
+    launch(
+        be, kernel, threads=replace(grid, blocks=(grid.blocks[0] * count,)), x=_last(be, x, chunk),
+        dy=_last(be, dy, chunk), parts=parts, images=g.x_shape[0], share=share, **given,
+    )  # fmt: skip
+    dw = sum_parts(be, parts, x.dtype, inputs=given["inputs"], taps=taps)
+    return be.xp.asarray(dw[: g.w_shape[0], : g.w_shape[1]], order="C")
+
+
+def _share(terms: int, blocks: int) -> int:
+    """Terms of a part: so many parts that there are ``BLOCKS`` blocks, within limits."""
+    return min(max(-(-terms * blocks // BLOCKS), LEAST_SHARE), LARGEST_SHARE)

@@ -1,0 +1,19 @@
+"""Convolution on tensor cores; float32 as tf32."""
+
+from __future__ import annotations
+
+from tests.cuda import tensor_cores
+from tests.cuda.case import Case
+
+
+def drawn_convolutions(case: Case) -> None:
+    tensor_cores.drawn_convolutions(case, "medium")
+
+
+def several_tiles_and_parts(case: Case) -> None:
+    """More rows, columns and slices than tiles and stages hold, and sums of several parts."""
+    tensor_cores.several_tiles_and_parts(case, "medium")
+
+
+def standard(case: Case) -> None:
+    tensor_cores.standard(case, "medium")

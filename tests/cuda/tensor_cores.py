@@ -1,0 +1,85 @@
+"""Cases of convolutions on tensor cores, for ``conv_mma`` and ``conv_mma_precise``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnlab import precision
+from nnlab.geometry import ConvGeometry, conv_geometry
+from nnlab.ops._cuda import conv, conv_mma
+from tests.cuda import drawn
+from tests.cuda.case import Case
+from tests.oracles import conv as oracle
+
+# (inputs, outputs, groups): of 16 bytes and not.
+CHANNELS = [(16, 16, 1), (3, 17, 1), (8, 16, 2), (20, 40, 1)]
+
+
+def tf32(values: np.ndarray) -> np.ndarray:
+    """float32 rounded to the nearest number of 11 bits, halves away from 0."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+@contextmanager
+def using(case: Case, setting: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(case.be, "tensor_cores", True)
+        patch.setattr(precision, "_conv", setting)
+        yield
+
+
+def all_passes(case: Case, g: ConvGeometry, last: bool, setting: str) -> None:
+    """With float32 and "medium" what is multiplied is rounded to tf32."""
+    assert prod(g.w_shape[1:]) >= conv_mma.LEAST_TERMS
+    order: Any = drawn.channels_last if last else np.asarray
+    x, w, b, dy = case.normal(*g.x_shape), case.normal(*g.w_shape), case.normal(g.w_shape[0]), case.normal(*g.y_shape)
+    x, dy = order(x), order(dy)
+    seen = tf32 if setting == "medium" and case.dtype == np.float32 else np.asarray
+    a, v, d = seen(x), seen(w), seen(dy)
+    window, positions = (g.stride, g.pad_low), g.y_shape[0] * prod(g.out_size)
+    with using(case, setting):
+        assert conv_mma.takes(case.be, g, case.dtype)
+        y = conv.forward(case.be, x=case.put(x), w=case.put(w), b=case.put(b), geometry=g)
+        dx = conv.input_grad(case.be, dy=case.put(dy), w=case.put(w), geometry=g)
+        dw = conv.weight_grad(case.be, x=case.put(x), dy=case.put(dy), geometry=g)
+    case.compare(y, prod(g.w_shape[1:]) + 1, oracle.forward, a, v, b, *window, g.pad_low, g.dilation, g.groups)
+    terms = g.w_shape[0] // g.groups * prod(g.kernel)
+    case.compare(dx, terms, _gradient, 0, a, v, d, *window, g.dilation, g.groups)
+    case.compare(dw, positions, _gradient, 1, a, v, d, *window, g.dilation, g.groups)
+
+
+def _gradient(which: int, *problem: Any) -> np.ndarray:
+    return oracle.gradients(*problem)[which]
+
+
+def drawn_convolutions(case: Case, setting: str) -> None:
+    """Every number of channels, with windows as drawn for other kernels."""
+    for number, (inputs, outputs, groups) in enumerate(CHANNELS):
+        dims = 1 + number % 3
+        while True:
+            g = drawn.convolution(case.random, dims)
+            w_shape = (groups * outputs, inputs, *g.kernel)
+            if prod(w_shape[1:]) >= conv_mma.LEAST_TERMS:
+                break
+        x_shape = (2, groups * inputs, *g.in_size)
+        g = conv_geometry(x_shape, w_shape, g.stride, g.pad_low, g.dilation, groups)
+        all_passes(case, g, number % 2 == 1, setting)
+
+
+def several_tiles_and_parts(case: Case, setting: str) -> None:
+    """More rows, columns and slices than tiles and stages hold, and sums of several parts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv_mma, "LEAST_SHARE", 100)
+        all_passes(case, conv_geometry((2, 17, 9, 8), (136, 17, 3, 3), 1, 1), True, setting)
+        all_passes(case, conv_geometry((1, 144, 5, 6), (16, 144, 2, 2), (1, 2), 1), False, setting)
+
+
+def standard(case: Case, setting: str) -> None:
+    all_passes(case, conv_geometry((1, 32, 8, 9), (64, 32, 3, 3), 1, 1), True, setting)
