@@ -21,17 +21,18 @@ are the largest deviation from float64, relative to the largest number. Ratio: P
 time of the fastest of PyTorch's layouts, its compiler and CuPy's array code, all in the same precision.
 """
 
+CONV = ("conv", "conv_mma", "conv_mma_precise")
 # The kernel files that an operation of the table runs, on devices that run kernels.
 _UNITS = {
-    "conv2d": ("conv",),
-    "conv_transpose2d": ("conv",),
+    "conv2d": CONV,
+    "conv_transpose2d": CONV,
     "max_pool2d": ("max_pool",),
     "local_response_norm": ("local_response_norm",),
     "dropout": ("dropout",),
     "cross_entropy": ("cross_entropy",),
     "optimizer": ("adam", "sgd"),
     "lstm": ("lstm_cell",),
-    "training": ("conv", "cross_entropy", "max_pool", "relu", "sgd"),
+    "training": (*CONV, "cross_entropy", "max_pool", "relu", "sgd"),
 }
 
 

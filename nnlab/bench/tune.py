@@ -17,6 +17,7 @@ import numpy as np
 from nnlab.bench import measure, record, timing
 from nnlab.bench.compare import SURE
 from nnlab.bench.inputs import drawn
+from nnlab.bench.page import CONV
 from nnlab.bench.problem import Arrays, Call, Problem
 from nnlab.bench.report import geometric_mean
 from nnlab.bench.timing import Timing
@@ -32,19 +33,19 @@ GAIN = 0.03  # the body's own choice stays unless it takes more time than anothe
 
 # Which kernel files the operations of the problems use. Dropout is random: its results cannot be compared.
 _UNITS = {
-    "conv2d": "conv",
-    "conv_transpose2d": "conv",
-    "max_pool2d": "max_pool",
-    "local_response_norm": "local_response_norm",
-    "cross_entropy": "cross_entropy",
-    "lstm": "lstm_cell",
+    "conv2d": CONV,
+    "conv_transpose2d": CONV,
+    "max_pool2d": ("max_pool",),
+    "local_response_norm": ("local_response_norm",),
+    "cross_entropy": ("cross_entropy",),
+    "lstm": ("lstm_cell",),
 }
 _FAILURES = (NNLabError, RuntimeError, MemoryError)  # of a compiler, a launch, a card
 
 
 def kernels(op: str) -> list[Kernel]:
     """The kernels of an operation that offer a choice."""
-    found = [kernel for kernel in _cuda.kernels() if kernel.unit == _UNITS.get(op)]
+    found = [kernel for kernel in _cuda.kernels() if kernel.unit in _UNITS.get(op, ())]
     return [kernel for kernel in found if len(list(own_macros(kernel))) > 1]
 
 

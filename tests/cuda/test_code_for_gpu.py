@@ -30,6 +30,8 @@ class StandIn(StrictBackend):
     """Arrays that are no NumPy arrays; kernels run on the CPU."""
 
     arch = "host"
+    tensor_cores = True
+    shared_memory = EMULATED.shared_memory
 
     def name(self) -> str:
         return "Stand-in"
