@@ -131,9 +131,9 @@ class _RNNBase(RecurrentWeights):
         self, suffix: str, x: Tensor, h_0: Tensor | None, c_0: Tensor | None, lengths: list[int] | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """One layer in one direction over (T, B, I): y (T, B, H), h_n and c_n (B, H)."""
-        *weights, w_ch, _ = self._weights(suffix)
+        w_ih, w_hh, b_ih, b_hh, w_ch, _ = self._weights(suffix)
         back = suffix.endswith("_reverse")
-        return recurrent(self._cell, x, *weights, h_0, c_0, w_ch, reverse=back, lengths=lengths)
+        return recurrent(self._cell, x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, w_ch, reverse=back, lengths=lengths)
 
 
 class RNN(_RNNBase):

@@ -17,7 +17,6 @@ from nnlab.nn.parameter import Parameter
 from nnlab.ops.recurrent import BLOCKS
 from nnlab.ops.rnn_cell import NONLINEARITIES
 
-
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_ch", "weight_hr")
 _DEFAULTS = {
     "proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False,
@@ -70,7 +69,7 @@ class RecurrentWeights(Module):
         return [self._parameters.get(name + suffix) for name in _NAMES]
 
     def _weights(self, suffix: str) -> list[Any]:
-        """The same with rows for f where gates are coupled: 1 - sigmoid(s_i) = sigmoid(-s_i), so those of i, negated."""
+        """The same with rows for f where it is coupled: 1 - sigmoid(s_i) = sigmoid(-s_i), so those of i, negated."""
         *cell, w_hr = self._named(suffix)
         if self.coupled:
             n = self.hidden_size
