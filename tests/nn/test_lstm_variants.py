@@ -80,10 +80,8 @@ def test_stacked_layers_in_both_directions_against_loops(variant: dict[str, Any]
         given = pack_padded_sequence(given, lengths, batch_first=True, enforce_sorted=False)
     y, last = layer(given, (nnlab.tensor(h_0), nnlab.tensor(c_0)))
     y = y if lengths is None else pad_packed_sequence(y, batch_first=True)[0]
-    below, nothing = (
-        x.transpose(1, 0, 2),
-        {"dy": np.zeros((5, 3, 3)), "dh_n": np.zeros((3, 3)), "dc_n": np.zeros((3, 3))},
-    )
+    below = x.transpose(1, 0, 2)
+    nothing = {"dy": np.zeros((5, 3, 3)), "dh_n": np.zeros((3, 3)), "dc_n": np.zeros((3, 3))}
     wanted: list[dict[str, np.ndarray]] = []
     for k, suffix in enumerate(("_l0", "_l0_reverse", "_l1", "_l1_reverse")):
         w = weights(layer, suffix)
@@ -112,12 +110,8 @@ def test_coupled_gates_are_torchs_lstm_with_the_forget_gate_opposed(options: dic
     ours = nn.LSTM(3, 4, coupled=True, **options).double()
     ours.load_state_dict({n: v if "weight_hr" in n else np.delete(v, slice(4, 8), 0) for n, v in state.items()})
     layers = (2 if options.get("bidirectional") else 1) * options.get("num_layers", 1)
-    x, h_0, c_0 = (
-        normals(5, 2, 3),
-        normals(layers, 2, options.get("proj_size", 4), seed=8),
-        normals(layers, 2, 4, seed=9),
-    )
-    both = [[make(v) for v in (x, h_0, c_0)] for make in (nnlab.tensor, torch.tensor)]
+    given = normals(5, 2, 3), normals(layers, 2, options.get("proj_size", 4), seed=8), normals(layers, 2, 4, seed=9)
+    both = [[make(value) for value in given] for make in (nnlab.tensor, torch.tensor)]
     for t in (*both[0], *both[1]):
         t.requires_grad_()
     for one, other in zip(*(parts(f(x, hx)) for f, (x, *hx) in zip((ours, theirs), both)), strict=True):
