@@ -157,6 +157,9 @@ class RNN(_RNNBase):
     - output (T, N, D * H), in the input's form: the last layer's states after each step;
     - h_n, shaped like hx: the states after each sequence's last step.
 
+    The states after one part of a long sequence go before the next; detached (``h_n.detach()``, an LSTM's h and c each)
+    they truncate backpropagation through time to the part.
+
     On the CPU no bit of a sequence's part of output and h_n depends on how long its neighbours in a ``PackedSequence``
     are.
 
