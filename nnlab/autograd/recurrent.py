@@ -81,11 +81,12 @@ def unrolled(
     c = x.new_full(h.shape, 0) if c0 is None and cell == "lstm" else c0
     x_gates = x @ w_ih.t() if lengths is None else step_product(x, w_ih.t())
     x_gates = unbind(x_gates if b_ih is None else x_gates + b_ih)
+    peepholes = (None,) * 3 if w_ch is None else chunk(w_ch, 3)
     results: list[Any] = [None] * steps
     for t in reversed(range(steps)) if reverse else range(steps):
         b = h @ w_hh.t()
         b = b if b_hh is None else b + b_hh
-        h_next, c_next = _step(cell, x_gates[t], b, h, c, w_ch)
+        h_next, c_next = _step(cell, x_gates[t], b, h, c, peepholes)
         y = h_next
         if lengths is not None:
             now = wrap(x._be, x._be.asarray(np.asarray(lengths, np.int64)[:, None] > t))
@@ -96,10 +97,10 @@ def unrolled(
     return stack(results), h, c
 
 
-def _step(cell: str, a: Tensor, b: Tensor, h: Tensor, c: Any, w_ch: Any) -> tuple[Tensor, Any]:
+def _step(cell: str, a: Tensor, b: Tensor, h: Tensor, c: Any, peepholes: tuple[Any, ...]) -> tuple[Tensor, Any]:
     if cell == "lstm":
         i, f, g, o = chunk(a + b, 4, 1)
-        p_i, p_f, p_o = (None,) * 3 if w_ch is None else chunk(w_ch, 3)
+        p_i, p_f, p_o = peepholes
         i, f = (s if p is None else s + p * c for s, p in ((i, p_i), (f, p_f)))
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         o = o if p_o is None else o + p_o * c

@@ -53,7 +53,7 @@ def double_sum(
 ) -> dict[str, np.ndarray]:
     """An RNN's gradient for one sequence as it is written down: over each loss t and each step j from first[t] to t,
 
-    dW += diag(1 - h_j^2) (D_{j+1} ... D_t)^T dy_t  (h_{j-1}^T or x_j^T)        D_i = diag(1 - h_i^2) W_hh
+    dW += diag(1 - h_j^2) (D_t ... D_{j+1})^T dy_t  (h_{j-1}^T or x_j^T)        D_i = diag(1 - h_i^2) W_hh
     """
     states = [h_0]
     for row in x:
