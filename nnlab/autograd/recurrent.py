@@ -1,8 +1,9 @@
 """Differentiable recurrent layers: one layer in one direction over a whole sequence is one operation on the tape.
 
-- ``recurrent(cell, x, w_ih, w_hh, b_ih, b_hh, h0, c0, reverse=False, lengths=None)`` -> (y, h_n, c_n); c_n is None but
-  for "lstm". Shapes and meaning: ``nnlab.ops.recurrent``.
-- ``unrolled(...)``: the same out of elementary operations, step by step; what gradients of gradients go through.
+- ``recurrent(cell, x, w_ih, w_hh, b_ih, b_hh, h0, c0, w_ch, reverse=False, lengths=None)`` -> (y, h_n, c_n); c_n is
+  None but for "lstm". Shapes and meaning: ``nnlab.ops.recurrent``.
+- ``unrolled(...)``: the same out of elementary operations, step by step; what gradients of gradients go through, and an
+  LSTM with peepholes w_ch (3H,), by which i, f see c_{t-1} and o sees c_t.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from nnlab.autograd.activation import relu
 from nnlab.autograd.elementwise import where
 from nnlab.autograd.engine import grad
-from nnlab.autograd.shape import chunk, stack
+from nnlab.autograd.shape import chunk, stack, unbind
 from nnlab.autograd.tape import Node, Op, wrap
 from nnlab.ops import matmul
 from nnlab.ops import recurrent as ops
@@ -68,6 +69,7 @@ def unrolled(
     b_hh: Any,
     h0: Any,
     c0: Any,
+    w_ch: Any = None,
     *,
     cell: str,
     reverse: bool = False,
@@ -77,12 +79,14 @@ def unrolled(
     steps, batch = x.shape[:2]
     h = x.new_full((batch, w_hh.shape[1]), 0) if h0 is None else h0
     c = x.new_full(h.shape, 0) if c0 is None and cell == "lstm" else c0
+    x_gates = x @ w_ih.t() if lengths is None else step_product(x, w_ih.t())
+    x_gates = unbind(x_gates if b_ih is None else x_gates + b_ih)
+    peepholes = (None,) * 3 if w_ch is None else chunk(w_ch, 3)
     results: list[Any] = [None] * steps
     for t in reversed(range(steps)) if reverse else range(steps):
-        a, b = x[t] @ w_ih.t(), h @ w_hh.t()
-        a = a if b_ih is None else a + b_ih
+        b = h @ w_hh.t()
         b = b if b_hh is None else b + b_hh
-        h_next, c_next = _step(cell, a, b, h, c)
+        h_next, c_next = _step(cell, x_gates[t], b, h, c, peepholes)
         y = h_next
         if lengths is not None:
             now = wrap(x._be, x._be.asarray(np.asarray(lengths, np.int64)[:, None] > t))
@@ -93,10 +97,13 @@ def unrolled(
     return stack(results), h, c
 
 
-def _step(cell: str, a: Tensor, b: Tensor, h: Tensor, c: Any) -> tuple[Tensor, Any]:
+def _step(cell: str, a: Tensor, b: Tensor, h: Tensor, c: Any, peepholes: tuple[Any, ...]) -> tuple[Tensor, Any]:
     if cell == "lstm":
         i, f, g, o = chunk(a + b, 4, 1)
+        p_i, p_f, p_o = peepholes
+        i, f = (s if p is None else s + p * c for s, p in ((i, p_i), (f, p_f)))
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        o = o if p_o is None else o + p_o * c
         return o.sigmoid() * c.tanh(), c
     if cell == "gru":
         (ar, az, an), (br, bz, bn) = chunk(a, 3, 1), chunk(b, 3, 1)
@@ -114,11 +121,14 @@ def recurrent(
     b_hh: Tensor | None = None,
     h0: Tensor | None = None,
     c0: Tensor | None = None,
+    w_ch: Tensor | None = None,
     *,
     reverse: bool = False,
     lengths: list[int] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """(y, h_n, c_n) of one layer in one direction; see ``nnlab.ops.recurrent``."""
+    """(y, h_n, c_n) of one layer in one direction; see ``nnlab.ops.recurrent``, and above for w_ch."""
+    if w_ch is not None:
+        return unrolled(x, w_ih, w_hh, b_ih, b_hh, h0, c0, w_ch, cell=cell, reverse=reverse, lengths=lengths)
     results = Recurrent.apply(x, w_ih, w_hh, b_ih, b_hh, h0, c0, cell=cell, reverse=reverse, lengths=lengths)
     return (*results, None) if len(results) == 2 else results
 

@@ -263,7 +263,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along a dimension, without it."""
     axis = one_dim("unbind", dim, input.ndim)
-    return tuple(squeeze(input.narrow(axis, i, 1), axis) for i in range(input.shape[axis]))
+    return tuple(squeeze(part, axis) for part in split(input, 1, axis)) if input.shape[axis] else ()
 
 
 class Flip(Op):

@@ -185,7 +185,13 @@ def test_torch_weights_move_over(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [*product(LAYERS, [{"bidirectional": True}, {"num_layers": 2}]), ("LSTM", {"bidirectional": True, "proj_size": 1})],
+    [
+        *product(LAYERS, [{"bidirectional": True}, {"num_layers": 2}]),
+        ("LSTM", {"bidirectional": True, "proj_size": 1}),
+        ("LSTM", {"bidirectional": True, "peepholes": True}),
+        ("LSTM", {"num_layers": 2, "coupled": True}),
+        ("LSTM", {"proj_size": 1, "peepholes": True, "coupled": True}),
+    ],
 )
 def test_gradients_of_first_and_second_order(name: str, options: dict[str, Any]) -> None:
     layer = getattr(nn, name)(2, 2, **options).double()
@@ -265,6 +271,23 @@ def test_the_cell_update_of_the_lecture_notes() -> None:
     np.testing.assert_allclose(h_next.detach().numpy(), 0.5 * np.tanh([[0.67, 0.2]]), rtol=1e-12)
 
 
+def test_the_outputs_of_the_lecture_notes() -> None:
+    """h = o * tanh(c) with two digits. The notes end with 0.63, where 0.8 * 0.7 is 0.56."""
+    tanh_c = np.array([0.2, 0.98, -0.97, -0.1, 0.98, 0.8, 0.2, 0.3, -0.99, 0.8, 0.7])
+    o = np.array([0.01, 0.85, 0.75, 0.1, 0.2, 0.8, 0.1, 0.1, 0.02, 0.9, 0.8])
+    cell = nn.LSTMCell(1, 11).double()
+    with nnlab.no_grad():
+        for param in cell.parameters():
+            param.zero_()
+        # Nothing comes in, nothing is forgotten.
+        gates = np.concatenate([np.full(11, -np.inf), np.full(11, np.inf), np.zeros(11), np.log(o / (1 - o))])
+        cell.bias_ih.copy_(nnlab.tensor(gates))
+    hx = nnlab.zeros(11, dtype="float64"), nnlab.tensor(np.arctanh(tanh_c))
+    h_next, _ = cell(nnlab.zeros(1, dtype="float64"), hx)
+    wanted = [0.002, 0.83, -0.73, -0.01, 0.2, 0.64, 0.02, 0.03, -0.02, 0.72, 0.56]
+    np.testing.assert_allclose(h_next.detach().numpy(), wanted, rtol=0, atol=0.005)
+
+
 def test_a_cell_is_a_layer_of_one_step() -> None:
     for name in LAYERS:
         layer, cell = getattr(nn, name)(3, 4), getattr(nn, name + "Cell")(3, 4)
@@ -280,7 +303,10 @@ def test_a_cell_is_a_layer_of_one_step() -> None:
             np.testing.assert_allclose(one.detach().numpy(), other[0].detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "options"), [(name, {}) for name in LAYERS] + [("LSTM", {"proj_size": 32})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*product(LAYERS, [{}]), *product(["LSTM"], [{"proj_size": 32}, {"peepholes": True}, {"coupled": True}])],
+)
 def test_neighbours_lengths_change_no_bit(name: str, options: dict[str, Any]) -> None:
     # As large as it takes for a product of all steps to be computed in another way than one of few.
     hidden = 64 if options else 13

@@ -27,6 +27,9 @@ LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("LSTM", {}),
     ("LSTM", {"bias": False, "batch_first": True}),
     ("LSTM", {"proj_size": 2}),
+    ("LSTM", {"peepholes": True}),
+    ("LSTM", {"coupled": True}),
+    ("LSTM", {"peepholes": True, "coupled": True, "proj_size": 2, "bias": False, "batch_first": True}),
     ("GRU", {}),
     ("GRU", {"bias": False, "batch_first": True}),
 ]
@@ -102,8 +105,9 @@ def test_through_the_kernels(started: list[str], name: str, options: dict[str, A
     assert started == []
     found = step(name, options, "emulated", packed)
     cells = [kernel for kernel in started if "cell" in kernel]
-    # Two layers, two directions, six steps; backward likewise.
-    assert cells == [f"{name.lower()}_cell_forward"] * 24 + [f"{name.lower()}_cell_backward"] * 24
+    # Two layers, two directions, six steps; backward likewise. Peepholes have no kernel.
+    count = 0 if options.get("peepholes") else 24
+    assert cells == [f"{name.lower()}_cell_forward"] * count + [f"{name.lower()}_cell_backward"] * count
     for key, value in found.items():
         size = np.abs(host[key]).max()
         np.testing.assert_allclose(value, host[key], rtol=1e-5, atol=1e-6 * max(size, 1), err_msg=key)

@@ -270,6 +270,23 @@ def test_a_sequence_does_not_see_its_neighbours_lengths(
             np.testing.assert_array_equal(backward[name], results[1][name], name)
 
 
+def test_nor_does_it_in_the_unrolled_form() -> None:
+    """With peepholes, which have no other."""
+    a = {name: value.astype(np.float32) for name, value in arrays("lstm", 40, 7, 33, 19, 5).items()}
+    results = []
+    for others in (1, 5, 17, 40):
+        lengths = [others] * 7
+        lengths[3] = 5
+        x = nnlab.tensor(a["x"][: max(others, 5)], requires_grad=True)
+        weights = [nnlab.tensor(a[name]) for name in NAMES[1:]]
+        y, h_n, c_n = recurrent("lstm", x, *weights, nnlab.tensor(a["dy"][0].reshape(-1)[:57]), lengths=lengths)
+        (y[:5, 3] ** 2).sum().backward()
+        results.append([value.detach().numpy() for value in (y[:5, 3], h_n[3], c_n[3], x.grad[:5, 3])])
+    for other in results[1:]:
+        for one, same in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
+
+
 def leaves(cell: str, key: int) -> list[Any]:
     a = arrays(cell, 3, 2, 2, 2, key)
     return [

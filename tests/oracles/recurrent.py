@@ -50,6 +50,55 @@ def lstm_cell_grad(gates: Any, c: Any, c_next: Any, dh: Any, dc_next: Any) -> tu
     return ds, dc
 
 
+def lstm_variant(s: Any, c: Any, p: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(h', c', gates i, f, g, o) from gate sums s without peepholes, c (B, H) and peepholes p.
+
+    s (B, 4H) has the blocks i, f, g, o and p (3H,) i, f, o; s (B, 3H) and p (2H,) lack f: there f = 1 - i.
+    """
+    rows, units = c.shape
+    h_next, c_next, gates = np.zeros(c.shape), np.zeros(c.shape), np.zeros((rows, 4 * units))
+    for r in range(rows):
+        for u in range(units):
+            sums = [float(v) for v in s[r, u::units]]
+            peep = [float(v) for v in p[u::units]]
+            i = sigmoid(sums[0] + peep[0] * float(c[r, u]))
+            f = 1 - i if len(sums) == 3 else sigmoid(sums[1] + peep[1] * float(c[r, u]))
+            g = math.tanh(sums[-2])
+            c_next[r, u] = f * float(c[r, u]) + i * g
+            o = sigmoid(sums[-1] + peep[-1] * float(c_next[r, u]))
+            h_next[r, u] = o * math.tanh(c_next[r, u])
+            gates[r, u::units] = i, f, g, o
+    return h_next, c_next, gates
+
+
+def lstm_variant_grad(
+    gates: Any, c: Any, c_next: Any, p: Any, dh: Any, dc_next: Any, coupled: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(gradient to s, gradient to c, gradient to p) from what a step left."""
+    rows, units = c.shape
+    ds, dc, dp = np.zeros((rows, (3 if coupled else 4) * units)), np.zeros(c.shape), np.zeros(p.shape)
+    for r in range(rows):
+        for u in range(units):
+            i, f, g, o = (float(v) for v in gates[r, u::units])
+            old, new, d_h = float(c[r, u]), float(c_next[r, u]), float(dh[r, u])
+            peep = [float(v) for v in p[u::units]]
+            t = math.tanh(new)
+            d_o = d_h * t * (o - o * o)
+            d_c = float(dc_next[r, u]) + d_h * o * (1 - t * t) + d_o * peep[-1]
+            d_g = d_c * i * (1 - g * g)
+            if coupled:
+                d_i = d_c * (g - old) * (i - i * i)
+                ds[r, u::units] = d_i, d_g, d_o
+                dc[r, u] = d_c * f + d_i * peep[0]
+                dp[u::units] += [d_i * old, d_o * new]
+            else:
+                d_i, d_f = d_c * g * (i - i * i), d_c * old * (f - f * f)
+                ds[r, u::units] = d_i, d_f, d_g, d_o
+                dc[r, u] = d_c * f + d_i * peep[0] + d_f * peep[1]
+                dp[u::units] += [d_i * old, d_f * old, d_o * new]
+    return ds, dc, dp
+
+
 def gru_cell(a: Any, b: Any, h: Any) -> tuple[np.ndarray, np.ndarray]:
     """(h', r z n q (B, 4H)) from the two gate sums (B, 3H) and h (B, H)."""
     rows, units = h.shape
@@ -113,18 +162,21 @@ def _affine(w: Any, v: Any, bias: Any) -> np.ndarray:
 
 def layer(
     cell: str, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, h0: Any, c0: Any, dy: Any, dh_n: Any, dc_n: Any,
-    reverse: bool, lengths: list[int],
+    reverse: bool, lengths: list[int], w_ch: Any = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """A layer over x (T, B, I), a sequence at a time, and all its gradients given those of y, h_n and c_n.
 
-    The result's keys: y, h_n, c_n, and d_x, d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_h0, d_c0.
+    The cell "lstm_variant" has peepholes w_ch, and coupled gates where weights have three blocks of rows. The result's
+    keys: y, h_n, c_n, and d_x, d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_h0, d_c0, d_w_ch.
     """
     hidden = w_hh.shape[1]
+    coupled = len(w_ih) == 3 * hidden
+    w_ch = np.zeros((2 if coupled else 3) * hidden) if w_ch is None else w_ch
     out = {
         "y": np.zeros((*x.shape[:2], hidden)), "h_n": np.zeros(h0.shape), "c_n": np.zeros(h0.shape),
         "d_x": np.zeros(x.shape), "d_w_ih": np.zeros(w_ih.shape), "d_w_hh": np.zeros(w_hh.shape),
         "d_b_ih": np.zeros(len(w_ih)), "d_b_hh": np.zeros(len(w_hh)),
-        "d_h0": np.zeros(h0.shape), "d_c0": np.zeros(h0.shape),
+        "d_h0": np.zeros(h0.shape), "d_c0": np.zeros(h0.shape), "d_w_ch": np.zeros(w_ch.shape),
     }  # fmt: skip
     for s, length in enumerate(lengths):
         steps = list(range(length))[::-1] if reverse else list(range(length))
@@ -135,6 +187,9 @@ def layer(
             before = h, c
             if cell == "lstm":
                 h_row, c_row, gates = lstm_cell(a, b, c[None])
+                c = c_row[0]
+            elif cell == "lstm_variant":
+                h_row, c_row, gates = lstm_variant(a + b, c[None], w_ch)
                 c = c_row[0]
             elif cell == "gru":
                 h_row, gates = gru_cell(a, b, h[None])
@@ -151,6 +206,10 @@ def layer(
             if cell == "lstm":
                 da, dc_row = lstm_cell_grad(gates, c[None], c_next[None], dh[None], dc[None])
                 db, direct, dc = da, np.zeros((1, hidden)), dc_row[0]
+            elif cell == "lstm_variant":
+                da, dc_row, dp = lstm_variant_grad(gates, c[None], c_next[None], w_ch, dh[None], dc[None], coupled)
+                db, direct, dc = da, np.zeros((1, hidden)), dc_row[0]
+                out["d_w_ch"] += dp
             elif cell == "gru":
                 da, db, direct = gru_cell_grad(gates, h[None], dh[None])
             else:

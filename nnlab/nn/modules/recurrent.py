@@ -70,8 +70,7 @@ class _RNNBase(RecurrentWeights):
     def all_weights(self) -> list[list[Tensor]]:
         """The parameters of each layer and direction."""
         suffixes = [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
-        named = [[*self._named(suffix), self._parameters.get("weight_hr" + suffix)] for suffix in suffixes]
-        return [[param for param in group if param is not None] for group in named]
+        return [[param for param in self._named(suffix) if param is not None] for suffix in suffixes]
 
     def flatten_parameters(self) -> None:
         """Does nothing: weights need no memory in one piece here. For programs written for PyTorch."""
@@ -132,22 +131,9 @@ class _RNNBase(RecurrentWeights):
         self, suffix: str, x: Tensor, h_0: Tensor | None, c_0: Tensor | None, lengths: list[int] | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """One layer in one direction over (T, B, I): y (T, B, H), h_n and c_n (B, H)."""
-        weights = self._named(suffix)
-        return recurrent(self._cell, x, *weights, h_0, c_0, reverse=suffix.endswith("_reverse"), lengths=lengths)
-
-    def extra_repr(self) -> str:
-        defaults: dict[str, Any] = {
-            "proj_size": 0,
-            "num_layers": 1,
-            "bias": True,
-            "batch_first": False,
-            "dropout": 0.0,
-            "bidirectional": False,
-        }
-        if self.kind == "rnn":
-            defaults["nonlinearity"] = "tanh"
-        changed = [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
-        return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
+        w_ih, w_hh, b_ih, b_hh, w_ch, _ = self._weights(suffix)
+        back = suffix.endswith("_reverse")
+        return recurrent(self._cell, x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, w_ch, reverse=back, lengths=lengths)
 
 
 class RNN(_RNNBase):
@@ -170,6 +156,9 @@ class RNN(_RNNBase):
     - hx the states before the first step, (L * D, N, H), or (L * D, H) for a single sequence; default zeros;
     - output (T, N, D * H), in the input's form: the last layer's states after each step;
     - h_n, shaped like hx: the states after each sequence's last step.
+
+    The states after one part of a long sequence go before the next; detached (``h_n.detach()``, an LSTM's h and c each)
+    they truncate backpropagation through time to the part.
 
     On the CPU no bit of a sequence's part of output and h_n depends on how long its neighbours in a ``PackedSequence``
     are.
@@ -216,14 +205,20 @@ class LSTM(_RNNBase):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: see :class:`RNN`.
         proj_size: P > 0, less than H, makes ``h_t = W_hr (o * tanh(c_t))`` of P features.
+        peepholes: the gates see the cell: ``p_i * c_{t-1}``, ``p_f * c_{t-1}`` and ``p_o * c_t`` are added to s_i, s_f
+            and s_o. Runs step by step in elementary operations, without a kernel of its own.
+        coupled: ``f = 1 - i``: what comes in takes the place of what goes. There is no s_f and no p_f.
 
     ``layer(input, hx=None)`` gives ``(output, (h_n, c_n))``; hx is ``(h_0, c_0)``, all states shaped as in
-    :class:`RNN`. Parameters as there, with 4 * H rows in the order i, f, g, o. With projections h_0, h_n, the output
-    and the input of the second layer on have P for H, weight_hh_l{k} is (4 * H, P), and weight_hr_l{k} is (P, H).
+    :class:`RNN`. Parameters as there, with 4 * H rows in the order i, f, g, o, 3 * H in the order i, g, o if coupled.
+    With projections h_0, h_n, the output and the input of the second layer on have P for H, weight_hh_l{k} has P
+    columns, and weight_hr_l{k} is (P, H). Peepholes are weight_ch_l{k}, p_i, p_f, p_o (3 * H,), p_i, p_o if coupled.
 
     Sources: Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 1997; Gers, Schmidhuber and
-    Cummins, "Learning to forget", Neural Computation 2000 (the forget gate); Sak, Senior and Beaufays, "Long short-term
-    memory based recurrent neural network architectures for large vocabulary speech recognition", 2014 (projections).
+    Cummins, "Learning to forget", Neural Computation 2000 (the forget gate); Gers and Schmidhuber, "Recurrent nets that
+    time and count", IJCNN 2000 (peepholes); Greff et al., "LSTM: a search space odyssey", arXiv:1503.04069 (coupled
+    gates); Sak, Senior and Beaufays, "Long short-term memory based recurrent neural network architectures for large
+    vocabulary speech recognition", 2014 (projections).
     """
 
     kind = "lstm"
@@ -240,13 +235,16 @@ class LSTM(_RNNBase):
         proj_size: int = 0,
         device: Any = None,
         dtype: Any = None,
+        *,
+        peepholes: bool = False,
+        coupled: bool = False,
     ) -> None:
         Module.__init__(self)
         check_count("LSTM", "hidden_size", hidden_size)
         if not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
             must = f"be an int from 0 to less than hidden_size {hidden_size}"
             raise ArgumentError(complaint("LSTM", "proj_size", must, proj_size))
-        self.proj_size = proj_size
+        self.proj_size, self.peepholes, self.coupled = proj_size, peepholes, coupled
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
 
     def _direction(
@@ -256,13 +254,12 @@ class LSTM(_RNNBase):
             return super()._direction(suffix, x, h_0, c_0, lengths)
         # With r_t = W_hr h_t, W_hh r_t is (W_hh W_hr) h_t: an LSTM without projections. The first r comes from outside:
         # as further features of the first step's input, whose weights are W_hh.
-        w_ih, w_hh, b_ih, b_hh = self._named(suffix)
-        w_hr = self._parameters["weight_hr" + suffix]
-        assert w_hr is not None
+        w_ih, w_hh, b_ih, b_hh, w_ch, w_hr = self._weights(suffix)
         back = suffix.endswith("_reverse")
         if h_0 is not None:
             x, w_ih = cat([x, _at_first_step(h_0, x.shape[0], back, lengths)], 2), cat([w_ih, w_hh], 1)
-        y, h_n, c_n = recurrent("lstm", x, w_ih, w_hh @ w_hr, b_ih, b_hh, None, c_0, reverse=back, lengths=lengths)
+        w_hh = w_hh @ w_hr
+        y, h_n, c_n = recurrent("lstm", x, w_ih, w_hh, b_ih, b_hh, None, c_0, w_ch, reverse=back, lengths=lengths)
         return y @ w_hr.t() if lengths is None else step_product(y, w_hr.t()), h_n @ w_hr.t(), c_n
 
 

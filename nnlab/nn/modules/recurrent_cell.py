@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from nnlab.autograd import Tensor
 from nnlab.autograd.creation import empty
 from nnlab.autograd.recurrent import recurrent
+from nnlab.autograd.shape import cat
 from nnlab.errors import ArgumentError, ShapeError, complaint
 from nnlab.nn import init
 from nnlab.nn.functional._checks import check_count, check_input
@@ -16,14 +17,23 @@ from nnlab.nn.parameter import Parameter
 from nnlab.ops.recurrent import BLOCKS
 from nnlab.ops.rnn_cell import NONLINEARITIES
 
+_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_ch", "weight_hr")
+_DEFAULTS = {
+    "proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False,
+    "nonlinearity": "tanh", "peepholes": False, "coupled": False,
+}  # fmt: skip
+
 
 class RecurrentWeights(Module):
     """What layers and cells share: weights drawn uniformly, and checks of inputs and states."""
 
     kind: ClassVar[str]
     nonlinearity: str
+    input_size: int
     hidden_size: int
     proj_size: int = 0
+    peepholes: bool = False
+    coupled: bool = False
     bias: bool
 
     @property
@@ -43,19 +53,28 @@ class RecurrentWeights(Module):
 
     def _add(self, features: int, suffix: str, device: Any, dtype: Any) -> None:
         """Register the weights of one layer and direction."""
-        rows = BLOCKS[self._cell] * self.hidden_size
+        rows = (BLOCKS[self._cell] - self.coupled) * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, features), "weight_hh": (rows, self._output_size)}
         if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if self.peepholes:
+            shapes["weight_ch"] = ((3 - self.coupled) * self.hidden_size,)
         if self.proj_size:
             shapes["weight_hr"] = (self.proj_size, self.hidden_size)
         for name, shape in shapes.items():
             self.register_parameter(name + suffix, Parameter(empty(shape, dtype=dtype, device=device)))
 
-    def _named(self, suffix: str) -> tuple[Any, Any, Any, Any]:
-        """weight_ih, weight_hh, bias_ih, bias_hh of one layer and direction; None for missing biases."""
-        get = self._parameters.get
-        return get("weight_ih" + suffix), get("weight_hh" + suffix), get("bias_ih" + suffix), get("bias_hh" + suffix)
+    def _named(self, suffix: str) -> list[Any]:
+        """The parameters of one layer and direction in the order of _NAMES, None for what is missing."""
+        return [self._parameters.get(name + suffix) for name in _NAMES]
+
+    def _weights(self, suffix: str) -> list[Any]:
+        """The same with rows for f where it is coupled: 1 - sigmoid(s_i) = sigmoid(-s_i), so those of i, negated."""
+        *cell, w_hr = self._named(suffix)
+        if self.coupled:
+            n = self.hidden_size
+            cell = [w if w is None else cat([w[:n], -w[:n], w[n:]]) for w in cell]
+        return [*cell, w_hr]
 
     def reset_parameters(self) -> None:
         """Draw all weights and biases uniformly from ``+-1 / sqrt(hidden_size)``."""
@@ -84,6 +103,10 @@ class RecurrentWeights(Module):
             check_input(where, like, **{name: part})
         return parts[0], parts[1] if self.kind == "lstm" else None
 
+    def extra_repr(self) -> str:
+        changed = [f"{name}={getattr(self, name)}" for name, v in _DEFAULTS.items() if getattr(self, name, v) != v]
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
+
 
 class _RNNCellBase(RecurrentWeights):
     """One step."""
@@ -100,8 +123,7 @@ class _RNNCellBase(RecurrentWeights):
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         """The new state; see the class."""
         where = type(self).__name__
-        w_ih, w_hh, b_ih, b_hh = self._named("")
-        check_input(where, input, weight_ih=w_ih)
+        check_input(where, input, weight_ih=self._parameters["weight_ih"])
         if input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
             must = f"have shape (N, {self.input_size}) or ({self.input_size},)"
             raise ShapeError(complaint(where, "input", must, tuple(input.shape)))
@@ -110,14 +132,11 @@ class _RNNCellBase(RecurrentWeights):
         x = input.reshape(1, -1, self.input_size) if single else input.unsqueeze(0)
         if single:
             h_0, c_0 = (None if s is None else s.unsqueeze(0) for s in (h_0, c_0))
-        _, h, c = recurrent(self._cell, x, w_ih, w_hh, b_ih, b_hh, h_0, c_0)
+        w_ih, w_hh, b_ih, b_hh, w_ch, _ = self._weights("")
+        _, h, c = recurrent(self._cell, x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, w_ch)
         if single:
             h, c = h.squeeze(0), None if c is None else c.squeeze(0)
         return h if c is None else (h, c)
-
-    def extra_repr(self) -> str:
-        text = f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
-        return text + (f", nonlinearity={self.nonlinearity}" if getattr(self, "nonlinearity", "tanh") != "tanh" else "")
 
 
 class RNNCell(_RNNCellBase):
@@ -155,15 +174,25 @@ class LSTMCell(_RNNCellBase):
     """One step of an :class:`LSTM` layer.
 
     ``cell(input, hx=None)``: input (N, I) or (I,), hx = (h, c) and result (h', c') of (N, H) or (H,) each; hx defaults
-    to zeros. Arguments and parameters as in :class:`RNNCell`, with 4 * H rows in the order i, f, g, o.
+    to zeros. Arguments and parameters as in :class:`RNNCell`, with 4 * H rows in the order i, f, g, o; ``peepholes``
+    and ``coupled`` as in :class:`LSTM`.
     """
 
     kind = "lstm"
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        peepholes: bool = False,
+        coupled: bool = False,
     ) -> None:
         Module.__init__(self)
+        self.peepholes, self.coupled = peepholes, coupled
         super().__init__(input_size, hidden_size, bias, device, dtype)
 
 
