@@ -12,6 +12,7 @@ from tests.examples.conftest import Run
 
 
 def test_it_runs(example: Run, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn (extra demo)")
     names = example("activations")
     names["main"](["--out", str(tmp_path / "run")])
     runs = json.loads((tmp_path / "run" / "numbers.json").read_text())
