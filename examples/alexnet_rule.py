@@ -3,10 +3,10 @@
     python examples/alexnet_rule.py [--out FOLDER]
 
 Momentum 0.9, weight decay 0.0005, batches of 128, a rate of 0.01 that is divided by 10 when the validation error has
-stopped to improve. The second panel follows the paper's own
-formula, v <- 0.9 v - 0.0005 e w - e g, w <- w + v, beside ``SGD`` on the same batches: they part at the first division,
-because the paper's velocity keeps its length there and SGD's is divided too, and do not part if
-``descent.keep_velocity`` makes up for it. The folder gets ``training.png`` and ``numbers.json``.
+stopped improving. The second panel follows the paper's own formula, v <- 0.9 v - 0.0005 e w - e g, w <- w + v, beside
+``SGD`` on the same batches: they part at the first division, because the paper's velocity keeps its length there and
+SGD's is divided too, and do not part if ``descent.keep_velocity`` makes up for it. The folder gets ``training.png`` and
+``numbers.json``.
 """
 
 from __future__ import annotations

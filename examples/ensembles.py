@@ -93,7 +93,7 @@ def draw(results: dict[str, dict[str, Any]]) -> Any:
             axis.plot(count, each, ".", color=COLOURS[name], alpha=0.6, label=f"{name}: a member alone")
             axis.plot(count, average, "o-", color=COLOURS[name], label=f"{name}: average of the first")
         axis.set(title=title, xlabel="Member", xticks=count)
-    axes[0][0].legend(loc="upper right", fontsize=9, framealpha=0.9)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 

@@ -65,7 +65,7 @@ def alexnet_rule(parameters: Parameters, patience: int = 10) -> tuple[SGD, Reduc
 
         v <- 0.9 v - 0.0005 e w - e g,    w <- w + v,
 
-    at first with e = 0.01, which is divided by 10 when the validation error has stopped to improve: call the schedule's
+    at first with e = 0.01, which is divided by 10 when the validation error has stopped improving: call the schedule's
     ``step(error)`` after each epoch. ``SGD`` keeps -v / e instead of v. That is the same while e stays; after a change
     of e the paper's v goes on as it was, SGD's is at once smaller by as much as e (:func:`keep_velocity`).
 

@@ -51,7 +51,7 @@ def convolve_fft(image: Tensor, kernel: np.ndarray) -> Tensor:
     """The same as ``convolve(image, kernel, "circular")`` by the convolution theorem, on the host in float64.
 
     F(x * k) = F(x) F(k): two transforms, a product of each pair of numbers, and one transform back: n log n operations
-    instead of n times the kernel's size. Arguments and result as in :func:`convolve`.
+    instead of n times the kernel's size. Arguments and result as in :func:`convolve`; no gradients pass.
     """
     kernel = _plane("convolve_fft", "kernel", kernel)
     size = image.shape[-2:]
@@ -140,7 +140,7 @@ def match_template(image: Tensor, template: Tensor) -> Tensor:
     x, t = (x - x.mean()).reshape(1, 1, *x.shape), t - t.mean()
     size, n = tuple(t.shape), t.numel()
     norm = float((t * t).sum())
-    if norm == 0:
+    if norm <= 1e-12 * float((template.double() ** 2).sum()):
         raise ArgumentError("[match_template] 'template' must not be of one brightness")
     mean, square = F.avg_pool2d(x, size, 1), F.avg_pool2d(x * x, size, 1)
     spread = n * (square - mean * mean)

@@ -209,6 +209,7 @@ def test_on_another_device() -> None:
         (lambda x: filters.separate(np.ones((2, 3)), 3), ArgumentError, r"'rank' must be in 1..2, got 3"),
         (lambda x: filters.match_template(x, x[0]), ShapeError, r"'template' must be a plane that fits into the image"),
         (lambda x: filters.match_template(x, x * 0), ArgumentError, r"'template' must not be of one brightness"),
+        (lambda x: filters.match_template(x, x * 0 + 0.3), ArgumentError, r"'template' must not be of one brightness"),
         (
             lambda x: receptive_field([(3, 0, 1)]),
             ArgumentError,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.examples.conftest import Run
@@ -19,13 +20,13 @@ def test_it_runs(example: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_its_assertions_can_fail(example: Run) -> None:
-    """A cloud half as wide as it should be is noticed."""
+    """A cloud half as wide as it should be is noticed. Single samples are drawn from where they should end."""
     names = example("gradient_descent")
     x, d = names["problem"]()
-    walks = {name: names["walk"](name, x, d) for name in names["SIZES"]}
-    decayed = names["walk"]("single samples", x, d, decay=True)
-    names["check"](walks, decayed, x, d)
     best = names["least_squares"](x, d)
-    walks["single samples"] = best + (walks["single samples"] - best) / 2
-    with pytest.raises(AssertionError, match="single samples"):
-        names["check"](walks, decayed, x, d)
+    walks = {name: names["walk"](name, x, d) for name in names["SIZES"] if name != "single samples"}
+    rest = np.random.default_rng(0).multivariate_normal([0, 0], names["cloud"](x, d, 1), 4001)
+    names["check"](walks | {"single samples": best + rest}, best + rest / 10, x, d)
+    for wrong in ((best + rest / 2, best + rest / 10), (best + rest, best + rest)):
+        with pytest.raises(AssertionError):
+            names["check"](walks | {"single samples": wrong[0]}, wrong[1], x, d)
