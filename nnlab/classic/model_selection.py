@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,9 +96,7 @@ def search(
     if draws is not None and draws < len(grid):
         grid = selection.ParameterSampler(parameters, draws, random_state=seed)
     tried = [
-        Candidate(
-            chosen, cross_validate(x, target, lambda a, b, c=chosen: fit(a, b, **c), score, folds=folds, seed=seed)
-        )
+        Candidate(chosen, cross_validate(x, target, partial(fit, **chosen), score, folds=folds, seed=seed))
         for chosen in grid
     ]
     return sorted(tried, key=lambda candidate: -candidate.mean)
