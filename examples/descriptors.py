@@ -190,7 +190,7 @@ def draw(test: dict[str, np.ndarray], model: nn.Linear, images: np.ndarray, colo
     curves.legend(fontsize=8)
     w = model.weight.detach().numpy()[0]
     weights.bar(middle, w, 3 / BINS * 0.9, color=np.where(w > 0, RED, BLUE))
-    weights.set(title="weights of \"mug\"", xlabel="distance / mean distance")
+    weights.set(title='weights of "mug"', xlabel="distance / mean distance")
     for place, name in enumerate(test):
         chances = probability(model, test[name])
         shift = np.linspace(-0.3, 0.3, len(chances))

@@ -95,7 +95,8 @@ def draw(ten: nn.Linear, two: nn.Linear, test: Arrays) -> Any:
         plane.set(xticks=(), yticks=())
     for number, colour in ((3, "#4c78a8"), (8, "#e45756")):
         z = scores(two, x[label == number])[:, 0]
-        histogram.hist(1 / (1 + np.exp(-z)), np.linspace(0, 1, 21), color=colour, alpha=0.8, label=f"images of {number}")
+        p = 1 / (1 + np.exp(-z))
+        histogram.hist(p, np.linspace(0, 1, 21), color=colour, alpha=0.8, label=f"images of {number}")
     histogram.set(title="P(8), test images", xlabel="P")
     histogram.legend(fontsize=8, loc="upper center")
     return figure

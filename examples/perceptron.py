@@ -10,6 +10,7 @@ E(w) = -sum of t (w x) over the misclassified. The folder gets ``perceptron.png`
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from nnlab.random import host_generator
 
 X = np.array([[1.0, 2.0], [-1.0, 2.0], [0.0, -1.0]])
 D = np.array([1, 0, 0])
-START = (1.0, -0.8)
+START = np.array([1.0, -0.8])
 WORKED = np.array([[1, -0.8], [2, 1.2], [3, -0.8], [3, 0.2]])
 MARGINS = (0.02, 0.05, 0.1, 0.2, 0.4)
 SAMPLES, INPUTS = 100, 10
@@ -63,7 +64,7 @@ def clouds() -> tuple[np.ndarray, np.ndarray]:
 
 
 def check(worked: Run, found: list[dict[str, Any]], hebb: Run, endless: Run) -> None:
-    np.testing.assert_allclose(worked.path.numpy(), WORKED, atol=1e-14)
+    np.testing.assert_allclose(worked.path.numpy(), WORKED, rtol=1e-14)
     assert (worked.corrections, worked.passes, worked.converged) == (3, 2, True)
     for race in found:
         assert 0 < race["corrections"] <= race["limit"], race
@@ -71,7 +72,7 @@ def check(worked: Run, found: list[dict[str, Any]], hebb: Run, endless: Run) -> 
     x, t = clouds()
     padded = np.column_stack([np.ones(len(x)), x])
     path = hebb.path.numpy()
-    for before, after in zip(path[:-1], path[1:], strict=True):
+    for before, after in itertools.pairwise(path):
         wrong = np.where(padded @ before >= 0, 1, -1) != t
         assert abs(padded[wrong] * t[wrong, None] - (after - before)).max(1).min() < 1e-12
     assert hebb.converged and (np.where(padded @ path[-1] >= 0, 1, -1) == t).all()
@@ -135,10 +136,10 @@ def draw(worked: Run, found: list[dict[str, Any]], hebb: Run) -> Any:
     line(heb, path[-1], color="black", linewidth=2)
     heb.set_title(f"Hebb: after {hebb.corrections} corrections\n(grey: the five lines before)", fontsize=11)
     heb.set(xlim=(-1, 3.5), ylim=(-1, 3.5), aspect="equal")
-    padded = np.column_stack([np.ones(len(x)), x])
-    sides = t * (padded @ path.T).T  # (updates + 1, N)
-    falls.plot(np.maximum(-sides, 0).sum(1), color=BLUE, label="E(w)")
-    falls.plot((np.where(padded @ path.T >= 0, 1, -1).T != t).sum(1), color=RED, alpha=0.8, label="misclassified samples")
+    sums = path @ np.column_stack([np.ones(len(x)), x]).T  # (updates + 1, N)
+    wrong = (sums >= 0) != (t > 0)
+    falls.plot(np.where(wrong, abs(sums), 0).sum(1), color=BLUE, label="E(w)")
+    falls.plot(wrong.sum(1), color=RED, alpha=0.8, label="misclassified samples")
     falls.set(title="Hebb: what is left wrong", xlabel="corrections")
     falls.legend(fontsize=9)
     falls.grid(alpha=0.25)
@@ -147,16 +148,18 @@ def draw(worked: Run, found: list[dict[str, Any]], hebb: Run) -> Any:
 
 def main(arguments: list[str] | None = None) -> None:
     out = folder("perceptron", __doc__, arguments)
-    worked = learn(nnlab.tensor(X), nnlab.tensor(D), nnlab.tensor(START).to(dtype=nnlab.float64))
+    worked = learn(nnlab.tensor(X), nnlab.tensor(D), nnlab.tensor(START))
     found = races()
     x, t = clouds()
     hebb = learn(with_bias(nnlab.tensor(x)), nnlab.tensor(t), rule=hebbian, seed=0)
-    endless = learn(with_bias(nnlab.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]])), nnlab.tensor([0, 1, 1, 0]), max_passes=50)
+    corners = with_bias(nnlab.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]]))
+    endless = learn(corners, nnlab.tensor([0, 1, 1, 0]), max_passes=50)
     print("weights: " + " -> ".join(f"({a:.0f}, {b:.1f})" for a, b in worked.path.tolist()))
     print(f"{'margin':>8}{'mode':>18}{'corrections':>13}{'limit':>10}")
     for race in found[:: 3 * len(MODES)] + found[1 :: 3 * len(MODES)] + found[2 :: 3 * len(MODES)]:
         print(f"{race['margin']:8}{race['mode']:>18}{race['corrections']:13}{race['limit']:10.0f}")
-    print(f"exclusive or: after {endless.passes} passes still corrected, weights within {endless.path.abs().max().item():g}")
+    most = endless.path.abs().max().item()
+    print(f"exclusive or: still corrected in pass {endless.passes}, no weight beyond {most:g}")
     check(worked, found, hebb, endless)
     numbers = {"path": worked.path.tolist(), "races": found, "Hebb": hebb.corrections}
     finish(out, {"perceptron": draw(worked, found, hebb)}, numbers)
