@@ -5,7 +5,7 @@
 Polynomials of a noisy sine show that the training error always falls with the degree, while k-fold and leave-one-out
 cross-validation turn where the true error does, and that the maximum a posteriori estimate is ridge regression and what
 gradient descent with weight decay finds. A multilayer perceptron on scikit-learn's digits (extra ``demo``), a quarter
-of the labels wrong, is best after a few epochs; with random labels it learns them all (Zhang et al., "Understanding
+of the labels random, is best after a few epochs; with random labels it learns them all (Zhang et al., "Understanding
 deep learning requires rethinking generalization", 2017). The folder gets ``model_selection.png`` and ``numbers.json``.
 """
 

@@ -100,6 +100,8 @@ def test_dominant_colours_of_plain_images():
     image[2:] = (0, 255, 0)  # as many: blue's ranges come first
     assert dominant_colours(image).tolist() == [[0, 0, 1], [0, 1, 0]]
     assert dominant_colours(image, 1, levels=1).tolist() == [[0, 0.5, 0.5]]  # the mean of all
+    image[::2], image[1::2] = 255, 253  # white is in the last range
+    assert dominant_colours(image, 1).tolist() == [[254 / 255] * 3]
 
 
 def test_errors():
