@@ -1,4 +1,4 @@
-"""Back-propagation, layer by layer: the formula of the notes in loops, central differences, autograd and PyTorch."""
+"""Back-propagation, layer by layer: a formula in loops, central differences, autograd and PyTorch."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_gradcheck():
     assert gradcheck(error, tensors(weights, requires_grad=True))
 
 
-def test_one_hidden_layer_as_written_in_the_notes():
+def test_one_hidden_layer_written_out():
     """dRSS/dw1[j, i] = -2 sum_n (t_n - g) g'(..) w2[0, j] h'_j(..) x_i, for one output."""
     rng = np.random.default_rng(3)
     x, t = rng.normal(size=(6, 3)), rng.normal(size=(6, 1))

@@ -57,7 +57,7 @@ def test_slopes_at_zero():
         assert u.grad.item() == 6 / 4
 
 
-def test_weights_of_the_notes():
+def test_textbook_weights():
     assert and_weights().tolist() == [-1.5, 1, 1]
     assert or_weights().tolist() == [-0.5, 1, 1]
     assert and_weights(5, dtype=F64).tolist() == [-4.5, 1, 1, 1, 1, 1]
