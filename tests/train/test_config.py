@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from nnlab.errors import ArgumentError, CheckpointError
-from nnlab.train.config import TrainConfig, read_config_file
+from nnlab.train.config import TrainConfig
+from nnlab.train.settings import read_config_file
 
 
 @pytest.mark.parametrize(

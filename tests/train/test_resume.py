@@ -28,7 +28,7 @@ def _run(*args: object) -> int:
 
 
 def _untimed(rows: list[Row]) -> list[Row]:
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "examples_per_second")} for row in rows]
 
 
 def _assert_same(run: Path, other: Path) -> None:
