@@ -100,8 +100,8 @@ def _run(
     from nnlab.train.interrupt import Interrupted
     from nnlab.train.progress import display, summary
 
-    for name in ("data", "data_dir"):
-        if name in given and Path(given[name]).exists():
+    for name, is_path in (("data", kind.is_path), ("data_dir", Path.exists)):
+        if name in given and is_path(Path(given[name])):
             given[name] = str(Path(given[name]).resolve())  # the run may be resumed from another folder
     started, console = time.monotonic(), Console()
     with ExitStack() as stack:

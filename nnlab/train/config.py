@@ -75,6 +75,11 @@ class RunConfig(Settings):
         """The name of a new run's folder."""
         raise NotImplementedError
 
+    @staticmethod
+    def is_path(data: Path) -> bool:
+        """Whether ``data`` is a path, not the name of a published set."""
+        return data.is_dir()
+
 
 @dataclass
 class TrainConfig(RunConfig):
