@@ -50,7 +50,8 @@ class Trainer:
         train_loader: a DataLoader, or any sized iterable of batches ``(images, target)`` (always in the same order).
         val_loader: the same, not shuffled; None: no validation.
         epochs: passes over the training data.
-        loss: mean over a batch, called as ``loss(output, target)``; default CrossEntropyLoss.
+        loss: mean over a batch, called as ``loss(output, target)``; default CrossEntropyLoss. If it has an
+            attribute ``unit``, that is shown with its values.
         scheduler: stepped after every step, ReduceLROnPlateau after every epoch.
         device: where to train.
         out: run folder; None: nothing is saved.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -56,6 +57,8 @@ def trained(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run_folder(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()}
     assert {"config.json", "vocabulary.json", "log.csv", "log.jsonl", "last", "best"} <= names
+    assert ("curves.png" in names) == (importlib.util.find_spec("matplotlib") is not None)
+    assert not {"confusion.png", "data.json"} & names
     config = json.loads((trained / "config.json").read_text())
     assert (config["command"], config["hidden"], config["lr"], config["clip_norm"]) == ("lm train", 8, 0.03, 1.0)
     assert json.loads((trained / "vocabulary.json").read_text()) == {"characters": " abcd"}
@@ -159,8 +162,9 @@ def test_tiny_shakespeare(data_dir: Path, tmp_path: Path, monkeypatch: pytest.Mo
     if not (data_dir / "tinyshakespeare").is_dir():
         pytest.skip(f"no tinyshakespeare in {data_dir}")
     monkeypatch.chdir(data_dir)  # where a folder has the name of the text
-    shown = ok("lm", "train", "--data", "tinyshakespeare", "--data-dir", ".", "--hidden", 32, "--batch-size", 64, "--length", 32, "--lr", 0.02,
-               "--overfit-batches", 15, "--epochs", 2, "--device", "cpu", "--out", tmp_path / "run")  # fmt: skip
+    shown = ok("lm", "train", "--data", "tinyshakespeare", "--data-dir", ".", "--hidden", 32, "--batch-size", 64,
+               "--length", 32, "--lr", 0.02, "--overfit-batches", 15, "--epochs", 2, "--device", "cpu",
+               "--out", tmp_path / "run")  # fmt: skip
     assert "on tinyshakespeare: 1,003,855 training and 111,539 held-out characters, 65 different ones" in shown
     rows = read_log(tmp_path / "run")
     assert rows[1]["val_loss"] < 4.5 < rows[0]["train_loss"]
