@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from nnlab.cli.bench import bench
 from nnlab.cli.commands import doctor, evaluate, predict, summary, version
+from nnlab.cli.lm import lm
 from nnlab.cli.train import train
 from nnlab.cli.tune import tune
 from nnlab.errors import NNLabError
@@ -91,6 +92,7 @@ def _common(
 app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
+app.add_typer(lm, name="lm")
 app.command("summary")(summary)
 app.command("bench")(bench)
 app.command("tune")(tune)

@@ -11,10 +11,10 @@ import typer
 if TYPE_CHECKING:
     from nnlab.train.evaluate import Evaluation
 
-_CHECKPOINT = typer.Option(
+CHECKPOINT = typer.Option(
     ..., "--checkpoint", help="Run folder (its best weights), or RUN/best or RUN/last.", metavar="RUN"
 )
-_DEVICE = typer.Option("auto", help="auto, cpu, cuda, cuda:N or emulated.")
+DEVICE = typer.Option("auto", help="auto, cpu, cuda, cuda:N or emulated.")
 
 
 def version(show: bool) -> None:
@@ -27,7 +27,7 @@ def version(show: bool) -> None:
 
 
 def evaluate(
-    checkpoint: Path = _CHECKPOINT,
+    checkpoint: Path = CHECKPOINT,
     data: str | None = typer.Option(
         None, help="Other data of the same classes (class folders are used whole); default: the run's own."
     ),
@@ -35,7 +35,7 @@ def evaluate(
     batch_size: int = typer.Option(256, min=1, help="Images in a batch."),
     workers: int = typer.Option(0, min=0, help="Worker processes that load data."),
     limit: int | None = typer.Option(None, min=1, help="Evaluate only so many images."),
-    device: str = _DEVICE,
+    device: str = DEVICE,
     json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
 ) -> None:
     """Evaluate a trained network on validation images: accuracy, top-5, classes, confusion."""
@@ -107,9 +107,9 @@ def _print_evaluation(console: Any, result: Evaluation, names: list[str]) -> Non
 
 def predict(
     images: list[Path] = typer.Argument(..., help="Image files.", metavar="IMAGE..."),
-    checkpoint: Path = _CHECKPOINT,
+    checkpoint: Path = CHECKPOINT,
     top: int = typer.Option(5, min=1, help="How many classes to show."),
-    device: str = _DEVICE,
+    device: str = DEVICE,
     json: bool = typer.Option(False, "--json", help="Print a JSON line for each image."),
 ) -> None:
     """Say what is on pictures: the most likely classes with their probabilities."""

@@ -199,6 +199,43 @@ def _part(whole: ImageDataset, train: bool, fraction: float, seed: int) -> Image
     return part
 
 
+def locate(
+    name: str,
+    files: dict[str, str],
+    mirrors: Sequence[str],
+    found: Callable[[Path], Path | None],
+    root: str | os.PathLike[str] | None,
+    fetch: bool,
+    progress: Progress | bool,
+) -> Path:
+    """Where the files of a published data set are, fetched if need be.
+
+    Args:
+        name: of the data set.
+        files, mirrors, found: as in :class:`Source`.
+        root, fetch, progress: ``root``, ``download`` and ``progress`` of :func:`load`.
+
+    Raises:
+        DataError: files are missing.
+    """
+    base = default_root() if root is None else Path(root)
+    places = [base / name, base]
+    path = next((there for place in places if (there := found(place)) is not None), None)
+    if path is None and fetch:
+        from nnlab.data.download import download  # imports the network modules only when they are needed
+
+        for file, checksum in files.items():
+            if not (base / name / file).is_file():
+                download([mirror + file for mirror in mirrors], base / name / file, checksum, progress=progress)
+        path = found(base / name)
+    if path is None:
+        raise DataError(
+            f"[load] data set {name!r} is not in {places[0]} or {places[1]}: expected {', '.join(files)}; "
+            f"name the folder that holds the files, or allow the download"
+        )
+    return path
+
+
 def _load_source(
     name: str,
     root: str | os.PathLike[str] | None,
@@ -208,22 +245,7 @@ def _load_source(
     progress: Progress | bool,
 ) -> ImageDataset:
     source = SOURCES[name]
-    base = default_root() if root is None else Path(root)
-    places = [base / name, base]
-    path = next((found for place in places if (found := source.found(place)) is not None), None)
-    if path is None and fetch:
-        from nnlab.data.download import download  # imports the network modules only when they are needed
-
-        for file, checksum in source.files.items():
-            if not (base / name / file).is_file():
-                download([mirror + file for mirror in source.mirrors], base / name / file, checksum, progress=progress)
-        path = source.found(base / name)
-    if path is None:
-        wanted = ", ".join(source.files)
-        raise DataError(
-            f"[load] data set {name!r} is not in {places[0]} or {places[1]}: expected {wanted}; "
-            f"name the folder that holds the files, or allow the download"
-        )
+    path = locate(name, source.files, source.mirrors, source.found, root, fetch, progress)
     images, labels = source.read(path, train)
     if labels.max() >= len(source.classes):
         raise DataError(f"[load] {path}: labels of {name!r} must be below {len(source.classes)}, found {labels.max()}")

@@ -23,7 +23,10 @@ class Module(Tree):
 
     Attributes:
         training: whether dropout and batch normalisation behave as in training (see ``train`` and ``eval``).
+        carried: names of buffers that a forward pass leaves for the next one (``nnlab.train.carried``); default none.
     """
+
+    carried: tuple[str, ...] = ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; every subclass defines it."""

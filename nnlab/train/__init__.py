@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from nnlab.train.callbacks import Callback, EarlyStopping, Logging, Plots, TensorBoard
+from nnlab.train.callbacks import Callback, Curves, EarlyStopping, Logging, Plots, TensorBoard
 from nnlab.train.checkpoint import Checkpoint, load_weights, read_checkpoint, save_checkpoint
 from nnlab.train.config import TrainConfig
 from nnlab.train.evaluate import Evaluation, evaluate
@@ -19,6 +19,7 @@ from nnlab.train.trainer import Trainer
 __all__ = [
     "Callback",
     "Checkpoint",
+    "Curves",
     "EarlyStopping",
     "Evaluation",
     "Interrupted",

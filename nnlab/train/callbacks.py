@@ -97,8 +97,35 @@ class TensorBoard(Callback):
             self._writer = None
 
 
-class Plots(Callback):
-    """Pictures in the run folder: ``curves.png`` as epochs go by, the others at the end; needs the ``plots`` extra.
+class Curves(Callback):
+    """Draws ``curves.png`` in the run folder as epochs go by; needs the ``plots`` extra.
+
+    Args:
+        every: seconds between two drawings.
+    """
+
+    def __init__(self, every: float = 20.0) -> None:
+        optional_import("matplotlib", extra="plots", purpose="drawing the run's pictures")
+        self.every = every
+        self._drawn = time.monotonic()
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        if time.monotonic() - self._drawn >= self.every:
+            self._draw(trainer)
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        self._draw(trainer)
+
+    def _draw(self, trainer: Trainer) -> None:
+        from nnlab.train import plots
+
+        assert trainer.out is not None
+        plots.curves(trainer.history, trainer.out / "curves.png", getattr(trainer.loss, "unit", None))
+        self._drawn = time.monotonic()
+
+
+class Plots(Curves):
+    """Pictures of an image network in the run folder: ``curves.png`` as epochs go by, the others at the end.
 
     Args:
         classes: names of the classes, for the confusion matrix and the misclassified examples.
@@ -107,25 +134,15 @@ class Plots(Callback):
     """
 
     def __init__(self, classes: list[str] | None = None, to_image: Any = None, every: float = 20.0) -> None:
-        optional_import("matplotlib", extra="plots", purpose="drawing the run's pictures")
+        super().__init__(every)
         self.classes = classes
         self.to_image = to_image
-        self.every = every
-        self._drawn = time.monotonic()
-
-    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
-        from nnlab.train import plots
-
-        assert trainer.out is not None
-        if time.monotonic() - self._drawn >= self.every:
-            plots.curves(trainer.history, trainer.out / "curves.png")
-            self._drawn = time.monotonic()
 
     def on_fit_end(self, trainer: Trainer) -> None:
         from nnlab.train import plots
 
+        super().on_fit_end(trainer)
         assert trainer.out is not None
-        plots.curves(trainer.history, trainer.out / "curves.png")
         weight = plots.first_filters(trainer.model)
         if weight is not None:
             plots.filters(weight, trainer.out / "filters.png")

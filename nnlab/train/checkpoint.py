@@ -4,6 +4,7 @@ A checkpoint is a folder:
 
     weights.safetensors     the model's state_dict under its plain names
     optimizer.safetensors   the optimizer's arrays (absent in ``best``)
+    carried.safetensors     what the model carries from batch to batch, if anything (nnlab/train/carried.py)
     state.json              everything else, the format's number, and length and SHA-256 of the other files
 
 Saving writes ``<name>.tmp`` beside it, syncs every file, lets ``state.json`` appear last, and swaps by renaming:
@@ -35,7 +36,8 @@ from nnlab.errors import CheckpointError
 from nnlab.nn import Module
 
 FORMAT = 1
-WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+WEIGHTS, OPTIMIZER, CARRIED = "weights.safetensors", "optimizer.safetensors", "carried.safetensors"
+STATE = "state.json"
 _TENSOR, _PAIRS = "$tensor", "$pairs"
 
 
@@ -47,12 +49,14 @@ class Checkpoint:
         folder: where it was found.
         weights: arrays by parameter or buffer name.
         optimizer: the optimizer's state_dict, None if the checkpoint has none.
+        carried: what the model carries from batch to batch, by dotted path.
         state: the rest, as it was given to :func:`save_checkpoint`.
     """
 
     folder: Path
     weights: dict[str, np.ndarray]
     optimizer: dict[str, Any] | None
+    carried: dict[str, np.ndarray]
     state: dict[str, Any]
 
 
@@ -129,6 +133,7 @@ def save_checkpoint(
     *,
     weights: Mapping[str, Any],
     optimizer: Mapping[str, Any] | None = None,
+    carried: Mapping[str, Any] | None = None,
     state: Mapping[str, Any],
     previous: Path | None = None,
 ) -> None:
@@ -138,6 +143,7 @@ def save_checkpoint(
         folder: the checkpoint's folder, replaced if it exists.
         weights: Tensors or NumPy arrays by name.
         optimizer: a nested state_dict of Tensors, arrays and JSON values.
+        carried: Tensors or NumPy arrays by name.
         state: JSON values, finite numbers only.
         previous: where to keep the checkpoint that was at ``folder`` before; None: it is deleted.
 
@@ -151,16 +157,16 @@ def save_checkpoint(
             os.rename(new, folder)
         _remove(new)
         new.mkdir()
-        arrays: dict[str, np.ndarray] = {}
-        _split(dict(weights), "", arrays)
-        save_file(arrays, new / WEIGHTS)
         content: dict[str, Any] = {"format": FORMAT, **state}
-        names = [WEIGHTS]
-        if optimizer is not None:
-            arrays = {}
-            content["optimizer"] = _split(optimizer, "", arrays)
-            save_file(arrays, new / OPTIMIZER)
-            names.append(OPTIMIZER)
+        names = []
+        for name, tree in ((WEIGHTS, dict(weights)), (OPTIMIZER, optimizer), (CARRIED, carried or None)):
+            if tree is not None:
+                arrays: dict[str, np.ndarray] = {}
+                kept = _split(tree, "", arrays)
+                save_file(arrays, new / name)
+                names.append(name)
+                if name == OPTIMIZER:
+                    content["optimizer"] = kept
         for name in names:
             _sync(new / name)
         content["files"] = {
@@ -239,7 +245,9 @@ def read_checkpoint(folder: Path, *, optimizer: bool = True) -> Checkpoint:
     restored = None
     if optimizer and tree is not None:
         restored = _join(tree, _read_arrays(found / OPTIMIZER, files[OPTIMIZER]))
-    return Checkpoint(found, weights, restored, {k: v for k, v in state.items() if k not in ("format", "sha256")})
+    carried = _read_arrays(found / CARRIED, files[CARRIED]) if CARRIED in files else {}
+    rest = {k: v for k, v in state.items() if k not in ("format", "sha256")}
+    return Checkpoint(found, weights, restored, carried, rest)
 
 
 def load_weights(model: Module, checkpoint: Checkpoint) -> None:

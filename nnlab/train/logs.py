@@ -16,7 +16,7 @@ FIELDS = (
     "val_loss",
     "val_accuracy",
     "lr",
-    "images_per_second",
+    "examples_per_second",
     "seconds",
     "step",
 )

@@ -18,8 +18,8 @@ _PURPOSE = "drawing the run's pictures"
 Example = tuple[np.ndarray, int, int, float]
 
 
-def curves(rows: Sequence[Row], path: Path) -> None:
-    """Loss, accuracy and learning rate over the epochs."""
+def curves(rows: Sequence[Row], path: Path, unit: str | None = None) -> None:
+    """Loss (in ``unit``), accuracy and learning rate over the epochs."""
     figure, axes = figures.subplots(13, 3.8, 1, 3, purpose=_PURPOSE)
     epochs = [row["epoch"] for row in rows]
     marker = "o" if len(rows) < 40 else None
@@ -37,7 +37,7 @@ def curves(rows: Sequence[Row], path: Path) -> None:
                 axis.axvline(
                     epochs[place], color=_GREY, linewidth=0.8, linestyle=":", label=f"{best}, epoch {epochs[place]}"
                 )
-        axis.set_title("Loss" if what == "loss" else "Accuracy (%)")
+        axis.set_title("Accuracy (%)" if what == "accuracy" else f"Loss ({unit})" if unit else "Loss")
         if axis.lines:
             axis.legend(frameon=False)
     axes[0][2].plot(epochs, [row["lr"] for row in rows], color=_GREY, marker=marker, markersize=3.5, linewidth=1.8)

@@ -35,10 +35,10 @@ class _Pace:
         self.history = len(trainer.history)
 
     def rate(self, trainer: Trainer) -> float | None:
-        """Images a second in this epoch so far (in the last one at an epoch's start)."""
+        """Examples a second in this epoch so far (in the last one at an epoch's start)."""
         if trainer.sums.seconds > 0:
-            return trainer.sums.images / trainer.sums.seconds
-        return trainer.history[-1]["images_per_second"] if trainer.history else None
+            return trainer.sums.examples / trainer.sums.seconds
+        return trainer.history[-1]["examples_per_second"] if trainer.history else None
 
     def left(self, trainer: Trainer) -> float | None:
         """Seconds left of the run, as the epochs so far went."""
@@ -61,7 +61,7 @@ def epoch_line(trainer: Trainer, row: Row) -> str:
         parts.append(f"val loss {row['val_loss']:.4f}")
     if row["val_accuracy"] is not None:
         parts.append(f"val accuracy {percent(row['val_accuracy'])}")
-    parts += [f"lr {row['lr']:.2g}", f"{row['images_per_second']:.0f} images/s", clock(row["seconds"])]
+    parts += [f"lr {row['lr']:.2g}", f"{row['examples_per_second']:.0f} {trainer.unit}/s", clock(row["seconds"])]
     best = trainer.best is not None and trainer.best["epoch"] == row["epoch"]
     return "  ".join(parts) + ("  *" if best else "")
 
@@ -87,7 +87,7 @@ class Lines(Callback):
         rate, left = self._pace.rate(trainer), self._pace.left(trainer)
         self._print(
             f"epoch {trainer.epoch + 1}/{trainer.epochs}  batch {trainer.batch}/{trainer.batches}  "
-            f"loss {trainer.sums.loss:.4f}  {rate or 0:.0f} images/s  {clock(left or 0)} left"
+            f"loss {trainer.sums.loss:.4f}  {rate or 0:.0f} {trainer.unit}/s  {clock(left or 0)} left"
         )
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
@@ -136,7 +136,7 @@ class Bar(Callback):
             if trainer.sums.accuracy is not None:
                 status.append(f"acc {percent(trainer.sums.accuracy)}")
         rate, left = self._pace.rate(trainer), self._pace.left(trainer)
-        status += [f"{rate:.0f} images/s"] if rate else []
+        status += [f"{rate:.0f} {trainer.unit}/s"] if rate else []
         status += [f"{clock(left)} left"] if left is not None else []
         what = f"epoch {trainer.epoch + 1}/{trainer.epochs}" if training else "validation"
         self._progress.update(
@@ -174,19 +174,21 @@ def summary(trainer: Trainer, seconds: float) -> Table:
     table.add_column(style="bold")
     table.add_column()
     last = trainer.history[-1] if trainer.history else None
-    if trainer.result is not None and trainer.result.is_classification:
-        table.add_row(
-            "validation accuracy", f"{percent(trainer.result.accuracy)} ({len(trainer.result.target)} images)"
-        )
-        if trainer.result.outputs.shape[1] > 10:
-            table.add_row("top-5", percent(trainer.result.top5))
+    result = trainer.result
+    if result is not None:
+        if not result.is_classification:
+            table.add_row("validation loss", f"{result.loss:.4f} {getattr(trainer.loss, 'unit', '')}".rstrip())
+        if result.accuracy is not None:
+            table.add_row("validation accuracy", f"{percent(result.accuracy)} ({result.examples:,} {trainer.unit})")
+        if result.is_classification and result.outputs.shape[1] > 10:
+            table.add_row("top-5", percent(result.top5))
     if trainer.best is not None:
         value = trainer.best["value"]
         shown = percent(value) if trainer.best["name"].endswith("accuracy") else f"{value:.4f}"
         table.add_row("best epoch", f"{trainer.best['epoch']} ({trainer.best['name'].replace('_', ' ')} {shown})")
     if last is not None:
-        mean = sum(row["images_per_second"] for row in trainer.history) / len(trainer.history)
-        table.add_row("training speed", f"{mean:.0f} images/s")
+        mean = sum(row["examples_per_second"] for row in trainer.history) / len(trainer.history)
+        table.add_row("training speed", f"{mean:.0f} {trainer.unit}/s")
     table.add_row("time", clock(seconds))
     if trainer.stop is not None:
         table.add_row("stopped early", trainer.stop)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nnlab.errors import CheckpointError
 from nnlab.random import default_generator
+from nnlab.train import carried
 from nnlab.train import checkpoint as files
 from nnlab.train.nonfinite import first_bad
 from nnlab.train.sums import Sums
@@ -48,6 +49,7 @@ def save(trainer: Trainer, name: str) -> None:
         trainer.out / name,
         weights=weights,
         optimizer=trainer.optimizer.state_dict() if last else None,
+        carried=carried.take(trainer.model) if last else None,
         state=state,
         previous=trainer.out / "previous" if last else None,
     )
@@ -76,6 +78,7 @@ def restore(trainer: Trainer, name: str) -> None:
                 f"[checkpoint] {found.folder} was saved with other training data: {what} was {then}, now it is {now}"
             )
     files.load_weights(trainer.model, found)
+    carried.put(trainer.model, found.carried)
     trainer.optimizer.load_state_dict(found.optimizer or {})
     if trainer.scheduler is not None:
         trainer.scheduler.load_state_dict(state["scheduler"])

@@ -9,11 +9,16 @@ from nnlab.autograd.creation import tensor
 from nnlab.backend import Device
 
 
+def examples(target: Tensor) -> int:
+    """How many examples a batch's loss is the mean of: class numbers (N,) or (N, ...) are one each, else N."""
+    return target.numel() if target.dtype.kind in "iu" else target.shape[0]
+
+
 class Sums:
     """Sums over the examples of an epoch so far; saved with a checkpoint, so that a resumed epoch's means are the same.
 
     Attributes:
-        images: examples seen.
+        examples: examples seen.
         seconds: time spent on them.
     """
 
@@ -23,39 +28,39 @@ class Sums:
         *,
         loss: float = 0.0,
         correct: int | None = None,
-        images: int = 0,
+        examples: int = 0,
         seconds: float = 0.0,
     ) -> None:
         self._loss = tensor(loss, dtype="float64", device=device)
         self._correct = tensor(correct or 0, dtype="int64", device=device)
         self._classified = correct is not None
-        self.images, self.seconds = images, seconds
+        self.examples, self.seconds = examples, seconds
 
     def add(self, loss: Tensor, output: Tensor, target: Tensor) -> None:
         """Add a batch with its mean loss."""
-        n = target.shape[0]
+        n = examples(target)
         with no_grad():
             self._loss += loss.detach().double() * n
-            if output.ndim == 2 and target.ndim == 1 and target.dtype.kind in "iu":
+            if target.dtype.kind in "iu" and output.ndim > 1 and output[:, 0].shape == target.shape:
                 self._correct += (output.detach().argmax(1) == target).sum()
                 self._classified = True
-        self.images += n
+        self.examples += n
 
     @property
     def loss(self) -> float:
         """Mean loss; NaN or infinite from the first such batch on (waits for the GPU)."""
-        return float(self._loss.item()) / max(self.images, 1)
+        return float(self._loss.item()) / max(self.examples, 1)
 
     @property
     def accuracy(self) -> float | None:
         """Share of right answers (waits for the GPU), None if this is no classification."""
-        return int(self._correct.item()) / max(self.images, 1) if self._classified else None
+        return int(self._correct.item()) / max(self.examples, 1) if self._classified else None
 
     def state(self) -> dict[str, Any]:
         """What the constructor takes to continue."""
         return {
             "loss": float(self._loss.item()),
             "correct": int(self._correct.item()) if self._classified else None,
-            "images": self.images,
+            "examples": self.examples,
             "seconds": self.seconds,
         }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from nnlab.autograd import Tensor
 from nnlab.backend import Device, get_backend
@@ -17,15 +17,19 @@ from nnlab.nn.utils import clip_grad_norm_
 from nnlab.optim import Optimizer
 from nnlab.optim.lr_scheduler import ReduceLROnPlateau
 from nnlab.random import default_generator
+from nnlab.train import carried, state
 from nnlab.train import checkpoint as files
-from nnlab.train import state
 from nnlab.train.batches import Batch, Batches
 from nnlab.train.callbacks import Callback
 from nnlab.train.evaluate import Evaluation, evaluate
 from nnlab.train.interrupt import Interrupted, Signals
 from nnlab.train.logs import Row
 from nnlab.train.nonfinite import find_culprit, first_bad, gradients
-from nnlab.train.sums import Sums
+from nnlab.train.sums import Sums, examples
+
+
+class _Stop(Exception):
+    """A signal came during validation."""
 
 
 class Trainer:
@@ -46,7 +50,8 @@ class Trainer:
         train_loader: a DataLoader, or any sized iterable of batches ``(images, target)`` (always in the same order).
         val_loader: the same, not shuffled; None: no validation.
         epochs: passes over the training data.
-        loss: mean over a batch, called as ``loss(output, target)``; default CrossEntropyLoss.
+        loss: mean over a batch, called as ``loss(output, target)``; default CrossEntropyLoss. If it has an
+            attribute ``unit``, that is shown with its values.
         scheduler: stepped after every step, ReduceLROnPlateau after every epoch.
         device: where to train.
         out: run folder; None: nothing is saved.
@@ -56,16 +61,21 @@ class Trainer:
         poll_every: steps between looks at the loss; default 1 on the CPU, 20 on a GPU; always 1 without ``out``.
         fast_dev_run: one epoch of three batches.
         overfit_batches: if positive, train and validate on the first so many batches.
+        unit: what the examples are called where their number is shown.
         callbacks: called in this order.
+
+    What a model carries from batch to batch (``nnlab.train.carried``) begins anew in each epoch.
 
     Attributes:
         epoch: finished epochs.
         batch: batches of the current epoch that are done.
         step: optimizer steps so far.
-        history: one row for each finished epoch.
+        history: one row for each finished epoch. Where targets are class numbers ``(N, ...)``, each of them counts as
+            an example, else each input.
         training, validation: the batches (:class:`nnlab.train.batches.Batches`); ``batches`` is their number an epoch.
         phase: ``train`` or ``validate``. lr: rate of the last step.
-        best: ``{"epoch", "name", "value"}`` of the best epoch, None before the first.
+        best: ``{"epoch", "name", "value"}`` of the best epoch, None before the first. It is the one with the largest
+            validation accuracy if inputs have one class each, else with the least validation loss, else training loss.
         result: the last validation.
         sums: statistics of the current epoch so far.
         stop: set by a callback to end after this epoch; says why.
@@ -89,6 +99,7 @@ class Trainer:
         poll_every: int | None = None,
         fast_dev_run: bool = False,
         overfit_batches: int = 0,
+        unit: str = "images",
         callbacks: Sequence[Callback] = (),
     ) -> None:
         for name, value, least in (
@@ -114,6 +125,7 @@ class Trainer:
         # On the CPU a look costs nothing; without a checkpoint there is nothing to go back to after a late one.
         self.poll_every = 1 if self.out is None else poll_every or (20 if self.device.type == "cuda" else 1)
         self.strict = False
+        self.unit = unit
         self.callbacks = list(callbacks)
         limit = 3 if fast_dev_run else None
         fixed = list(islice(Batches(train_loader).starting(0, 0), overfit_batches)) if overfit_batches else None
@@ -189,6 +201,8 @@ class Trainer:
     def _train_epoch(self) -> None:
         self.phase = "train"
         self.model.train()
+        if self.batch == 0:
+            carried.reset(self.model)
         group: list[Batch] = []
         mark = time.perf_counter()
         for images, target in self.training.starting(self.epoch, self.batch):
@@ -214,18 +228,17 @@ class Trainer:
     def _step(self, group: list[Batch]) -> None:
         """One update from one or more batches."""
         self.optimizer.zero_grad()
-        examples = sum(target.shape[0] for _, target in group)
+        total = sum(examples(target) for _, target in group)
         look = self.strict or self.poll_every == 1
         for images, target in group:
-            random_state = default_generator.get_state()
+            before = default_generator.get_state(), carried.take(self.model)
             output = self.model(images)
             loss = self.loss(output, target)
             if look and not math.isfinite(loss.item()):
-                self._blame(images, target, random_state)
-            n = target.shape[0]
-            (loss if len(group) == 1 else loss * (n / examples)).backward()
+                self._blame(images, target, *before)
+            (loss if len(group) == 1 else loss * (examples(target) / total)).backward()
             if self.strict and first_bad(gradients(self.model)) is not None:
-                self._blame(images, target, random_state)
+                self._blame(images, target, *before)
             self.sums.add(loss, output, target)
         if self.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
@@ -244,7 +257,7 @@ class Trainer:
             "val_loss": None,
             "val_accuracy": None,
             "lr": self.lr,
-            "images_per_second": self.sums.images / max(self.sums.seconds, 1e-9),
+            "examples_per_second": self.sums.examples / max(self.sums.seconds, 1e-9),
             "seconds": self.sums.seconds,
             "step": self.step,
         }
@@ -257,7 +270,9 @@ class Trainer:
             self.result = self._validate()
             row["val_loss"], row["val_accuracy"] = self.result.loss, self.result.accuracy
             row["seconds"] += self.result.seconds
-        name = "val_accuracy" if row["val_accuracy"] is not None else "val_loss" if self.result else "train_loss"
+        name = "train_loss"
+        if self.result is not None:
+            name = "val_accuracy" if self.result.is_classification else "val_loss"
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(row["val_loss"] if self.result else row["train_loss"])
         self.history.append(row)
@@ -284,9 +299,12 @@ class Trainer:
             self.batch_in_phase += 1
             self._call("on_batch_end")
             if self._signals.caught is not None:
-                self._leave()
+                raise _Stop
 
-        return evaluate(self.model, self.validation, loss=self.loss, device=self.device, on_batch=on_batch)
+        try:
+            return evaluate(self.model, self.validation, loss=self.loss, device=self.device, on_batch=on_batch)
+        except _Stop:  # only now the model carries what training left
+            self._leave()
 
     # Checkpoints.
 
@@ -304,12 +322,15 @@ class Trainer:
 
     # Trouble.
 
-    def _blame(self, images: Tensor, target: Tensor, random_state: dict[str, int]) -> None:
+    def _blame(
+        self, images: Tensor, target: Tensor, random_state: dict[str, int], before: Mapping[str, Tensor]
+    ) -> None:
         """Replay a bad batch and raise, naming the layer; the weights have not been updated with it."""
         spoilt = first_bad(self.model.named_parameters())
         if spoilt is not None and not self.strict and self.out is not None:
             raise state.Spoilt(f"{spoilt} holds NaN or infinity")
         default_generator.set_state(random_state)
+        carried.put(self.model, before)
         culprit = find_culprit(self.model, self.loss, images, target)
         rate = self.optimizer.param_groups[0]["lr"]
         where = f"epoch {self.epoch + 1}, batch {self.batch + 1}, learning rate {rate:.3g}"
@@ -324,7 +345,7 @@ class Trainer:
         self._note(f"{trouble}: going back to step {self.step} to find the layer")
         self._call("on_fit_start")
 
-    def _leave(self) -> None:
+    def _leave(self) -> NoReturn:
         """Save and stop after a signal."""
         signum = self._signals.caught
         assert signum is not None

@@ -1,4 +1,4 @@
-"""Makes ``tiny.py`` importable, and runs the uninterrupted run once."""
+"""Makes ``tiny.py`` importable, and runs the uninterrupted run of each kind once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+@pytest.fixture(scope="session", params=["images", "text"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """What ``tiny.py`` trains."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a run that nothing happened to."""
     from tiny import make_trainer
 
     folder = tmp_path_factory.mktemp("uninterrupted") / "run"
-    make_trainer(folder).fit()
+    make_trainer(folder, kind=kind).fit()
     return folder

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from nnlab.errors import ArgumentError, CheckpointError
-from nnlab.train.config import TrainConfig, read_config_file
+from nnlab.train.config import TrainConfig
+from nnlab.train.settings import read_config_file
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,10 @@ def test_round_trip(tmp_path: Path) -> None:
     assert config.lr == 1.0 and isinstance(config.lr, float)
     config.save(tmp_path)
     assert TrainConfig.load(tmp_path) == config
+    again = TrainConfig.known(read_config_file(tmp_path / "config.json"))  # as --config
+    assert TrainConfig(**again) == config
+    with pytest.raises(ArgumentError, match=r"\[x\] belongs to 'nnlab lm train', not to 'nnlab train'"):
+        TrainConfig.known({**again, "command": "lm train"}, source="x")
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"config.json is damaged"):
         TrainConfig.load(tmp_path)

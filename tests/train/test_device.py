@@ -28,13 +28,15 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> StrictBackend:
     return backend
 
 
-def test_same_bits_also_when_stopped_and_resumed(strict: StrictBackend, tmp_path: Path, uninterrupted: Path) -> None:
+def test_same_bits_also_when_stopped_and_resumed(
+    strict: StrictBackend, tmp_path: Path, uninterrupted: Path, kind: str
+) -> None:
     stop = At(11, lambda: os.kill(os.getpid(), signal.SIGINT))
-    trainer = make_trainer(tmp_path, device="cuda", callbacks=[stop])
+    trainer = make_trainer(tmp_path, kind=kind, device="cuda", callbacks=[stop])
     assert trainer.poll_every == 20
     with pytest.raises(Interrupted):
         trainer.fit()
-    make_trainer(tmp_path, device="cuda").fit(resume=True)
+    make_trainer(tmp_path, kind=kind, device="cuda").fit(resume=True)
     for name in ("last/weights.safetensors", "last/optimizer.safetensors", "best/weights.safetensors"):
         assert (tmp_path / name).read_bytes() == (uninterrupted / name).read_bytes(), name
     ours, theirs = (read_checkpoint(folder / "last").state["history"] for folder in (tmp_path, uninterrupted))

@@ -10,7 +10,7 @@ from nnlab.train.logs import FIELDS, RunLog, read_log
 
 def _row(epoch: int) -> dict[str, object]:
     return {"epoch": epoch, "train_loss": 1 / (3 * epoch), "train_accuracy": None, "val_loss": 2.0, "val_accuracy": 0.5,
-            "lr": 0.05, "images_per_second": 123.456, "seconds": 1.0, "step": 10 * epoch}  # fmt: skip
+            "lr": 0.05, "examples_per_second": 123.456, "seconds": 1.0, "step": 10 * epoch}  # fmt: skip
 
 
 def test_append_and_rewrite(tmp_path: Path) -> None:

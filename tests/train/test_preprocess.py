@@ -13,9 +13,9 @@ from nnlab.data import ArrayImages
 from nnlab.data import transforms as T
 from nnlab.errors import ArgumentError, CheckpointError
 from nnlab.optim.lr_scheduler import ReduceLROnPlateau
+from nnlab.train.assemble import build_optimizer, build_scheduler, rate_factor
 from nnlab.train.config import OPTIMIZERS, TrainConfig
 from nnlab.train.preprocess import Preprocess, common_size
-from nnlab.train.runs import build_optimizer, build_scheduler, rate_factor
 
 
 def _names(transform: T.Compose) -> list[str]:

@@ -1,6 +1,8 @@
-"""A training run of a second, with augmentation, batch normalisation and dropout; also a script that can be killed.
+"""Training runs of a second; also a script that can be killed.
 
-python tests/train/tiny.py OUT [--workers W] [--resume] [--die-at-step N] [--die-at-rename N]
+``images``: augmentation, batch normalisation and dropout. ``text``: state carried from batch to batch, and dropout.
+
+python tests/train/tiny.py OUT [--kind text] [--workers W] [--resume] [--die-at-step N] [--die-at-rename N]
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import nnlab
 from nnlab import nn, optim
 from nnlab.data import ArrayImages, DataLoader, transforms
 from nnlab.optim import lr_scheduler
+from nnlab.text import BitsPerCharacter, CharModel, TextStreams, for_evaluation
 from nnlab.train import Callback, Logging, Trainer
 
 EPOCHS, BATCHES = 3, 7
@@ -38,32 +41,42 @@ def pictures(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return images.astype(np.uint8), labels
 
 
-def make_trainer(out: Path | None, *, workers: int = 0, model: nn.Module | None = None, **options: Any) -> Trainer:
-    """A Trainer over 54 pictures in batches of 8: seven batches an epoch, the last one of 6."""
-    nnlab.manual_seed(3)
+def _images(workers: int) -> tuple[Any, DataLoader, DataLoader]:
+    """Network and batches: 54 pictures in batches of 8, the last one of 6."""
     normalise = transforms.Normalize([0.4], [0.25])
     augment = transforms.Compose([transforms.RandomCrop(8, padding=1), transforms.RandomErasing(0.5), normalise])
     train_set = ArrayImages(*pictures(54, 1), ["left", "right", "top"], transform=augment)
     val_set = ArrayImages(*pictures(20, 2), ["left", "right", "top"], transform=normalise)
-    if model is None:
-        model = nn.Sequential(
-            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.3), nn.Flatten(),
-            nn.Linear(64, 3),
-        )  # fmt: skip
+    loader = DataLoader(train_set, 8, shuffle=True, num_workers=workers, seed=5, persistent_workers=workers > 0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.3), nn.Flatten(),
+        nn.Linear(64, 3),
+    )  # fmt: skip
+    return model, loader, DataLoader(val_set, 8)
+
+
+def _text() -> tuple[Any, TextStreams, TextStreams]:
+    """Network and batches: 4 streams of 33 characters, 5 in a batch, the last one of 3."""
+    ids = np.cumsum(np.random.default_rng(4).integers(1, 3, 175)) % 5
+    model = CharModel(5, embedding_dim=3, hidden_size=6, num_layers=2, dropout=0.3)
+    return model, TextStreams(ids[:135], 4, 5), for_evaluation(ids[135:])
+
+
+def make_trainer(
+    out: Path | None, *, kind: str = "images", workers: int = 0, model: nn.Module | None = None, **options: Any
+) -> Trainer:
+    """A Trainer with seven batches an epoch."""
+    nnlab.manual_seed(3)
+    usual, *loaders = _text() if kind == "text" else _images(workers)
+    model = usual if model is None else model
     optimizer = optim.SGD(model.named_parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
     scheduler = lr_scheduler.CosineAnnealingLR(optimizer, T_max=EPOCHS * BATCHES)
     settings: dict[str, Any] = {"epochs": EPOCHS, "scheduler": scheduler, "checkpoint_every": 3, "clip_norm": 5.0}
     settings.update(options)
+    if kind == "text":
+        settings.update(loss=BitsPerCharacter(), unit="characters")
     callbacks = [*settings.pop("callbacks", []), *([Logging()] if out is not None else [])]
-    return Trainer(
-        model,
-        optimizer,
-        DataLoader(train_set, 8, shuffle=True, num_workers=workers, seed=5, persistent_workers=workers > 0),
-        DataLoader(val_set, 8),
-        out=out,
-        callbacks=callbacks,
-        **settings,
-    )
+    return Trainer(model, optimizer, *loaders, out=out, callbacks=callbacks, **settings)
 
 
 class At(Callback):
@@ -84,6 +97,7 @@ def die() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
+    parser.add_argument("--kind", default="images")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--die-at-step", type=int)
@@ -101,7 +115,7 @@ def main() -> None:
                 die()
 
         os.rename = dying  # type: ignore[assignment]
-    make_trainer(args.out, workers=args.workers, callbacks=callbacks).fit(resume=args.resume)
+    make_trainer(args.out, kind=args.kind, workers=args.workers, callbacks=callbacks).fit(resume=args.resume)
 
 
 if __name__ == "__main__":
