@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnlab.nn import functional, init, utils
-from nnlab.nn.containers import Identity, ModuleDict, ModuleList, Sequential
+from nnlab.nn.containers import Identity, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from nnlab.nn.module import Module
 from nnlab.nn.modules.activation import (
     GLU,
@@ -218,6 +218,8 @@ __all__ = [
     "PReLU",
     "PairwiseDistance",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",

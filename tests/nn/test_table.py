@@ -25,6 +25,8 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "Sequential": ("test_containers.test_sequential_calls_in_order", "computes nothing of its own"),
     "ModuleList": ("test_containers.test_module_list", "computes nothing"),
     "ModuleDict": ("test_containers.test_module_dict", "computes nothing"),
+    "ParameterList": ("test_containers.test_parameter_list", "computes nothing"),
+    "ParameterDict": ("test_containers.test_parameter_dict", "computes nothing"),
 }
 
 # Arguments that no row gives another value than their default, of layers whose names start so: and why.
