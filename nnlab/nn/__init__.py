@@ -21,6 +21,7 @@ from nnlab.nn.modules.activation import (
     Tanh,
     Tanhshrink,
 )
+from nnlab.nn.modules.adaptive_softmax import AdaptiveLogSoftmaxWithLoss
 from nnlab.nn.modules.attention import MultiheadAttention
 from nnlab.nn.modules.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from nnlab.nn.modules.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
@@ -132,6 +133,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",

@@ -201,6 +201,15 @@ def _sequence_losses() -> list[Case]:
     ]
 
 
-LOSSES = _score_losses() + _binary_losses() + _regression_losses() + _distances() + _sequence_losses()
+_RARE = given(np.array([9, 0, 2, 7, 3, 8, 0]))  # a class of each cluster
+
+ADAPTIVE = [
+    Case("AdaptiveLogSoftmaxWithLoss", (normal(7, 16), _RARE), (16, 10, [3, 7])),
+    Case("AdaptiveLogSoftmaxWithLoss", (normal(7, 6), _RARE), (6, 10, [2]), {"div_value": 1.7, "head_bias": True}),
+    Case("AdaptiveLogSoftmaxWithLoss", (normal(6), given(1)), (6, 10, [3, 7], 2.0), batch=None),
+    Case("AdaptiveLogSoftmaxWithLoss", (normal(6), given(8)), (6, 10, [3], 2.0), batch=None),
+]
+
+LOSSES = _score_losses() + _binary_losses() + _regression_losses() + _distances() + _sequence_losses() + ADAPTIVE
 
 CASES = ACTIVATIONS + LOSSES + LAYERS + SEQUENCES

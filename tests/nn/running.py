@@ -53,7 +53,7 @@ def run(
     sum(losses[1:], losses[0]).backward()
     found = {f"output {i}": value for i, value in enumerate(results)}
     found |= {f"gradient of input {i}": v.grad for i, v in enumerate(inputs) if v.requires_grad}
-    found |= {f"gradient of {name}": v.grad for name, v in layer.named_parameters()}
+    found |= {f"gradient of {name}": v.grad for name, v in layer.named_parameters() if v.grad is not None}
     after = state(layer)
     changed = {f"{name} afterwards": after[name] for name in after if not np.array_equal(after[name], before[name])}
     return {name: value.detach().cpu().numpy() for name, value in found.items()} | changed

@@ -66,6 +66,12 @@ def test_the_tests_elsewhere_are_there() -> None:
         assert callable(getattr(import_module(f"tests.nn.{module}"), test)), place
 
 
+def test_no_two_rows_are_called_the_same() -> None:
+    """By their names their inputs are drawn and their numbers kept."""
+    ids = [case.id for case in CASES]
+    assert not [name for name in set(ids) if ids.count(name) > 1]
+
+
 def tried(name: str, parameter: inspect.Parameter) -> bool:
     """Whether a row gives the argument another value than the default."""
     signature = inspect.signature(CLASSES[name])
