@@ -26,7 +26,7 @@ bench: $(VENV)/.installed-run
 peer: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --no-input torch==2.13.0
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 \
-		$$(grep -rl --include='*.py' 'importorskip("torch"' tests) $(ARGS)
+		$$(grep -rl --include='*.py' 'importorskip("torch"' tests) tests/test_agreement.py $(ARGS)
 
 # Every kernel compiled for every architecture and held against tools/budget.json, and the array code looked up in CuPy;
 # needs no GPU.   make kernels ARGS='--update --reason "why"'
@@ -48,10 +48,12 @@ gpu-test:
 gpu-bench:
 	$(PYTHON) -m tools.gpu_bench $(ARGS)
 
-# docs/kernels.md from the kernels' descriptions, docs/performance.md from the newest records.
+# docs/kernels.md from the kernels' descriptions, docs/performance.md from the newest records, docs/agreement.md from runs
+# of all layers here (with PyTorch, if it is installed) and records of GPUs.
 docs: $(VENV)/.installed-run
 	$(BIN)/python -m tools.kernel_table
 	$(BIN)/python -m tools.performance_page
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.agreement_table
 
 # Every build of every kernel with each access of memory looked at: races, bounds, unwritten memory; needs no GPU.
 race: $(VENV)/.installed-test

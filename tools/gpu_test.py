@@ -3,7 +3,8 @@
     python3 -m tools.gpu_test --out report
 
 in a checkout. Needs Python 3.11 with CuPy, NumPy and pytest; no network. A test that is skipped counts as failed. The
-folder gets report.json: the machine, the versions, every test with its outcome and time, the losses of a training.
+folder gets report.json: the machine, the versions, every test with its outcome and time, the losses of a training; and
+agreement.json, how far each layer was from float64, which belongs into benchmarks/records/<device> (docs/agreement.md).
 """
 
 from __future__ import annotations
@@ -69,6 +70,17 @@ def machine() -> dict[str, Any]:
     return facts
 
 
+def write_agreement(folder: Path, facts: dict[str, Any], tests: dict[str, dict[str, Any]]) -> None:
+    """What tests/cuda/test_gpu_agreement.py noted down moves from the tests' entries to a file of its own."""
+    layers: dict[str, Any] = {}
+    for entry in tests.values():
+        layers |= entry.pop("agreement", {})
+    if layers:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"machine": facts, "layers": layers}, indent=1) + "\n"
+        (folder / "agreement.json").write_text(text, encoding="utf-8")
+
+
 def sanitizer_command() -> str:
     """A small part of the cases under compute-sanitizer: every kernel, for one dtype."""
     found = shutil.which("compute-sanitizer") or "compute-sanitizer"
@@ -95,6 +107,7 @@ def main() -> int:
     status = pytest.main([*options, *files, *arguments.rest], plugins=[outcomes])
     counts = Counter(entry["outcome"] for entry in outcomes.tests.values())
     facts = machine()
+    write_agreement(arguments.out, facts, outcomes.tests)
     report = {
         "machine": facts,
         "seconds": round(time.monotonic() - start, 1),

@@ -140,7 +140,8 @@ def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 
 def _position(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
-    if input.numel() == 0:
+    over = input.numel() if dim is None or not input.ndim else input.shape[one_dim(name, dim, input.ndim)]
+    if over == 0:
         raise ShapeError(f"[{name}] an empty tensor of shape {tuple(input.shape)} has no {name}")
     if dim is None:
         flat = ArgExtreme.apply(input.detach().reshape(-1), 0, name)
@@ -158,6 +159,8 @@ class ArgExtreme(Op):
     @staticmethod
     def forward(ctx: Node, x: Any, axis: int, name: str) -> Any:
         xp = ctx.be.xp
+        if not x.size:  # CuPy's functions refuse it, whatever the axis
+            return xp.zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :]), xp.int64)
         return xp.expand_dims(getattr(xp, name)(x, axis=axis), axis).astype(xp.int64)
 
 

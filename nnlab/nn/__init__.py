@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnlab.nn import functional, init, utils
-from nnlab.nn.containers import Identity, ModuleDict, ModuleList, Sequential
+from nnlab.nn.containers import Identity, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from nnlab.nn.module import Module
 from nnlab.nn.modules.activation import (
     GLU,
@@ -21,6 +21,7 @@ from nnlab.nn.modules.activation import (
     Tanh,
     Tanhshrink,
 )
+from nnlab.nn.modules.adaptive_softmax import AdaptiveLogSoftmaxWithLoss
 from nnlab.nn.modules.attention import MultiheadAttention
 from nnlab.nn.modules.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from nnlab.nn.modules.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
@@ -132,6 +133,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
@@ -218,6 +220,8 @@ __all__ = [
     "PReLU",
     "PairwiseDistance",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",

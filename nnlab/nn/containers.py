@@ -1,12 +1,14 @@
-"""Modules that hold modules."""
+"""Modules that hold modules or parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
+from nnlab.autograd import Tensor
 from nnlab.errors import ArgumentError, complaint
 from nnlab.nn.module import Module
+from nnlab.nn.parameter import Parameter
 
 
 class Identity(Module):
@@ -124,49 +126,135 @@ class ModuleList(_Ordered):
         return self.extend(modules)
 
 
-class ModuleDict(Module):
+class ParameterList(Module):
+    """A list of parameters that are seen, numbered '0', '1', ...; it has no ``forward``.
+
+    Args:
+        values: parameters, or tensors, of which parameters are made.
+    """
+
+    def __init__(self, values: Iterable[Tensor] | None = None) -> None:
+        super().__init__()
+        self.extend(values or ())
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter(self._parameters.values())  # type: ignore[arg-type]
+
+    @overload
+    def __getitem__(self, index: int) -> Parameter: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Parameter | Self:
+        found = list(self)[index]
+        return type(self)(found) if isinstance(found, list) else found
+
+    def __setitem__(self, index: int, value: Tensor) -> None:
+        setattr(self, str(range(len(self))[index]), _parameter(value))
+
+    def append(self, value: Tensor) -> Self:
+        """Add a parameter at the end."""
+        self.register_parameter(str(len(self)), _parameter(value))
+        return self
+
+    def extend(self, values: Iterable[Tensor]) -> Self:
+        """Add parameters at the end."""
+        for value in values:
+            self.append(value)
+        return self
+
+    def __iadd__(self, values: Iterable[Tensor]) -> Self:
+        return self.extend(values)
+
+
+def _parameter(value: Any) -> Any:
+    return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
+
+
+Entry = TypeVar("Entry", Module, Parameter)
+
+
+class _Named(Module, Generic[Entry]):
+    """Entries by name, in the order in which they came; no ``forward``."""
+
+    def _table(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _register(self, key: str, value: Any) -> None:
+        raise NotImplementedError
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key in self:
+            setattr(self, key, value)  # in its place
+        else:
+            self._register(key, value)
+
+    def __getitem__(self, key: str) -> Entry:
+        return self._table()[key]
+
+    def __delitem__(self, key: str) -> None:
+        del self._table()[key]
+
+    def __len__(self) -> int:
+        return len(self._table())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._table()
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        self._table().clear()
+
+    def pop(self, key: str) -> Entry:
+        """Remove an entry and return it."""
+        return self._table().pop(key)
+
+    def keys(self) -> Iterable[str]:
+        return self._table().keys()
+
+    def items(self) -> Iterable[tuple[str, Entry]]:
+        return self._table().items()
+
+    def values(self) -> Iterable[Entry]:
+        return self._table().values()
+
+    def update(self, entries: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        """Add or replace entries."""
+        for name, value in dict(entries).items():
+            self[name] = value
+
+
+class ModuleDict(_Named[Module]):
     """Named modules whose parameters are seen; it has no ``forward``."""
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
         self.update(modules or {})
 
-    def __getitem__(self, key: str) -> Module:
-        return self._modules[key]  # type: ignore[return-value]
+    def _table(self) -> dict[str, Any]:
+        return self._modules
 
-    def __setitem__(self, key: str, module: Module) -> None:
-        self.register_module(key, module)
+    def _register(self, key: str, value: Any) -> None:
+        self.register_module(key, value)
 
-    def __delitem__(self, key: str) -> None:
-        del self._modules[key]
 
-    def __len__(self) -> int:
-        return len(self._modules)
+class ParameterDict(_Named[Parameter]):
+    """Named parameters that are seen; of a tensor a parameter is made; it has no ``forward``."""
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
+    def __init__(self, parameters: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__()
+        self.update(parameters or {})
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._modules
+    def _table(self) -> dict[str, Any]:
+        return self._parameters
 
-    def clear(self) -> None:
-        """Remove all modules."""
-        self._modules.clear()
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, _parameter(value))
 
-    def pop(self, key: str) -> Module:
-        """Remove a module and return it."""
-        return self._modules.pop(key)  # type: ignore[return-value]
-
-    def keys(self) -> Iterable[str]:
-        return self._modules.keys()
-
-    def items(self) -> Iterable[tuple[str, Module]]:
-        return self._modules.items()  # type: ignore[return-value]
-
-    def values(self) -> Iterable[Module]:
-        return self._modules.values()  # type: ignore[return-value]
-
-    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
-        """Add or replace modules."""
-        for name, module in dict(modules).items():
-            self[name] = module
+    def _register(self, key: str, value: Any) -> None:
+        self.register_parameter(key, value)

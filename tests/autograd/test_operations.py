@@ -263,6 +263,10 @@ def test_zero_size_tensors():
     assert nnlab.zeros(2, 0).sum(1).tolist() == [0, 0]
     with pytest.raises(ValueError, match="empty tensor"):
         x.max()
+    values, positions = x.max(1)
+    assert values.shape == positions.shape == (0,)
+    with pytest.raises(ValueError, match="has no argmin"):
+        x.argmin(0)
 
 
 def test_gather_and_scatter_repeat_positions():

@@ -19,6 +19,7 @@ import nnlab.ops
 from nnlab.cuda import tuned
 from tests import emulator
 from tests.cuda import case
+from tests.cuda import test_gpu_agreement as agreement
 from tests.cuda import test_gpu_operations as operations
 from tests.cuda import test_gpu_tune as tuning
 from tests.strict_device import StrictArray, StrictBackend
@@ -72,6 +73,16 @@ def test_layers(layer: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 def test_recurrent_layers(name: str, lengths: list[int] | None) -> None:
     operations.test_recurrent_layers(name, "float32", lengths)
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("name", agreement.LAYERS)
+def test_agreement(name: str) -> None:
+    noted: dict[str, Any] = {}
+    agreement.test_layer(name, noted.__setitem__)
+    found = noted["agreement"][name]
+    assert list(found["kernels"]) == agreement.UNITS[name]
+    assert not any(str(figure).startswith("failed") for figure in found["figures"].values())
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -2,98 +2,18 @@
 
 A row of the table is one call ``layer(*inputs)``. ``test_cases.py`` compares it with PyTorch, with numbers kept in
 ``golden.json``, with finite differences, with itself on other memory and on other devices. A family of layers has its
-rows in a list of its own.
+rows in a list of its own: activations and losses here, the others in ``layer_cases.py`` and ``sequence_cases.py``.
 """
 
 from __future__ import annotations
 
-import zlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-
-class Input(NamedTuple):
-    """An input of a layer, drawn anew wherever it is needed.
-
-    kind: 'normal', 'unit' (between 0 and 1, away from both), 'positive', 'signs' (-1 and 1), 'distribution' (positive,
-    sum 1 along axis 1, or of a vector), 'log' (its logarithm), 'classes' (integers below ``below``),
-    'lists' (rows of different class numbers below ``below``, ended by -1).
-    """
-
-    kind: str
-    shape: tuple[int, ...]
-    below: int = 0
-    grad: bool = True
-
-    def draw(self, random: np.random.Generator) -> np.ndarray:
-        return np.asarray(_KINDS[self.kind](self, random))
-
-    @property
-    def takes_gradient(self) -> bool:
-        return self.grad and self.kind not in ("signs", "classes", "lists")
-
-
-def _distribution(spec: Input, random: np.random.Generator) -> np.ndarray:
-    raw = random.uniform(0.1, 1.0, spec.shape)
-    return raw / raw.sum(min(1, len(spec.shape) - 1), keepdims=True)
-
-
-def _lists(spec: Input, random: np.random.Generator) -> np.ndarray:
-    rows = np.full(spec.shape, -1)
-    for row in rows.reshape(-1, spec.shape[-1]):
-        count = random.integers(0, spec.shape[-1] + 1)
-        row[:count] = random.permutation(spec.below)[:count]
-    return rows
-
-
-_KINDS: dict[str, Any] = {
-    "normal": lambda spec, random: random.standard_normal(spec.shape) * 2,
-    "unit": lambda spec, random: random.uniform(0.02, 0.98, spec.shape),
-    "positive": lambda spec, random: random.uniform(0.1, 4.0, spec.shape),
-    "signs": lambda spec, random: random.choice([-1.0, 1.0], spec.shape),
-    "distribution": _distribution,
-    "log": lambda spec, random: np.log(_distribution(spec, random)),
-    "classes": lambda spec, random: random.integers(0, spec.below, spec.shape),
-    "lists": _lists,
-}
-
-
-class Case(NamedTuple):
-    """One row: the layer's name in ``nn``, its arguments (arrays become tensors) and its inputs.
-
-    tolerance: how far PyTorch may be away.
-    exact: whether the gradient is the derivative; that of a limit ``eps`` passes below it.
-    """
-
-    name: str
-    inputs: tuple[Input, ...]
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = {}
-    tolerance: float = 1e-10
-    exact: bool = True
-
-    @property
-    def id(self) -> str:
-        given = [_word(a) for a in self.args] + [f"{k}={_word(v)}" for k, v in self.kwargs.items()]
-        return f"{self.name}({', '.join(given)})-" + "-".join("x".join(map(str, i.shape)) or "0d" for i in self.inputs)
-
-    def draw(self) -> list[np.ndarray]:
-        """The inputs: the same every time."""
-        random = np.random.default_rng(zlib.crc32(self.id.encode()))
-        return [spec.draw(random) for spec in self.inputs]
-
-    def with_batch(self, size: int) -> Case:
-        """The row with another first dimension of every input."""
-        return self._replace(inputs=tuple(i._replace(shape=(size, *i.shape[1:])) for i in self.inputs))
-
-
-def _word(value: Any) -> str:
-    return "array" + "x".join(map(str, value.shape)) if isinstance(value, np.ndarray) else repr(value)
-
-
-def normal(*shape: int, grad: bool = True) -> Input:
-    return Input("normal", shape, grad=grad)
+from tests.nn.case import Case, Input, classes, given, normal, positive, signs, unit
+from tests.nn.layer_cases import LAYERS
+from tests.nn.sequence_cases import SEQUENCES
 
 
 def _activation(name: str, *args: Any, shape: tuple[int, ...] = (3, 4), **kwargs: Any) -> Case:
@@ -147,27 +67,21 @@ ACTIVATIONS = [
     _activation("Softmin", 0, shape=(6,)),
     _activation("LogSoftmax", -1),
     _activation("Softmax2d", shape=(2, 3, 2, 4)),
-    _activation("Softmax2d", shape=(3, 2, 4)),
+    _activation("Softmax2d", shape=(3, 2, 4))._replace(batch=None),
     _activation("GLU"),
     _activation("GLU", 1, shape=(2, 4, 3)),
     _activation("GLU", 0, shape=(6,)),
+    *[
+        _activation(name, *args, shape=(5,))
+        for name, args in (
+            *((name, ()) for name in ("ReLU", "ReLU6", "ELU", "CELU", "GELU", "SiLU", "Mish", "Hardswish", "Softplus")),
+            *((name, ()) for name in ("Sigmoid", "Tanh", "LogSigmoid", "Hardtanh", "Softsign", "Tanhshrink")),
+            *((name, ()) for name in ("Hardshrink", "Softshrink")),
+            *(("Softmax", (0,)), ("LogSoftmax", (0,)), ("Threshold", (0.3, -1.5)), ("RReLU", (0.2, 0.2))),
+        )
+    ],
+    _activation("Hardsigmoid", shape=(5,))._replace(tolerance=2.0**-24),
 ]
-
-
-def unit(*shape: int, grad: bool = True) -> Input:
-    return Input("unit", shape, grad=grad)
-
-
-def positive(*shape: int, grad: bool = True) -> Input:
-    return Input("positive", shape, grad=grad)
-
-
-def signs(*shape: int) -> Input:
-    return Input("signs", shape)
-
-
-def classes(below: int, *shape: int) -> Input:
-    return Input("classes", shape, below)
 
 
 def _reduced(name: str, inputs: tuple[Input, ...], *args: Any, **kwargs: Any) -> list[Case]:
@@ -265,6 +179,37 @@ def _distances() -> list[Case]:
     return rows
 
 
-LOSSES = _score_losses() + _binary_losses() + _regression_losses() + _distances()
+def _sequence_losses() -> list[Case]:
+    """Through a log_softmax, where both libraries' gradients mean the same; no labels, equal labels, too many."""
 
-CASES = ACTIVATIONS + LOSSES
+    def scores(x: Any, *others: Any) -> tuple[Any, ...]:
+        return (x.log_softmax(-1), *others)
+
+    labels = np.array([[1, 3, 3, 4], [4, 1, 0, 0], [3, 3, 3, 0], [1, 0, 0, 0]])
+    heard, spoken = [8, 7, 5, 6], [4, 2, 3, 0]
+    joined = np.concatenate([row[:n] for row, n in zip(labels, spoken, strict=True)])
+    tables: list[tuple[tuple[int, ...], Any, Any, Any, dict[str, Any]]] = [
+        ((8, 4, 5), labels, heard, spoken, {}),
+        ((8, 4, 5), joined, heard, spoken, {"blank": 2}),
+        ((8, 4, 5), labels, [2, 7, 5, 6], spoken, {"zero_infinity": True}),
+        ((8, 5), labels[0], 8, 4, {}),
+    ]
+    return [
+        case._replace(prepare=scores, batch=None)
+        for shape, *others, options in tables
+        for case in _reduced("CTCLoss", (normal(*shape), *map(given, others)), **options)
+    ]
+
+
+_RARE = given(np.array([9, 0, 2, 7, 3, 8, 0]))  # a class of each cluster
+
+ADAPTIVE = [
+    Case("AdaptiveLogSoftmaxWithLoss", (normal(7, 16), _RARE), (16, 10, [3, 7])),
+    Case("AdaptiveLogSoftmaxWithLoss", (normal(7, 6), _RARE), (6, 10, [2]), {"div_value": 1.7, "head_bias": True}),
+    Case("AdaptiveLogSoftmaxWithLoss", (normal(6), given(1)), (6, 10, [3, 7], 2.0), batch=None),
+    Case("AdaptiveLogSoftmaxWithLoss", (normal(6), given(8)), (6, 10, [3], 2.0), batch=None),
+]
+
+LOSSES = _score_losses() + _binary_losses() + _regression_losses() + _distances() + _sequence_losses() + ADAPTIVE
+
+CASES = ACTIVATIONS + LOSSES + LAYERS + SEQUENCES

@@ -13,7 +13,8 @@ import nnlab
 from nnlab import nn
 from nnlab.errors import ArgumentError, DtypeError, ShapeError
 from nnlab.nn import functional as F
-from tests.nn.cases import ACTIVATIONS, Case
+from tests.nn.case import Case
+from tests.nn.cases import ACTIVATIONS
 from tests.nn.peer import close
 
 SINGLE = [case for case in ACTIVATIONS if case.name not in ("GLU", "Softmax", "Softmin", "LogSoftmax", "Softmax2d")]

@@ -1,4 +1,4 @@
-"""Sequential, ModuleList, ModuleDict."""
+"""Sequential, and lists and dicts of modules and of parameters."""
 
 from __future__ import annotations
 
@@ -81,6 +81,45 @@ def test_module_dict() -> None:
     assert len(list(named.values())) == 2
     named.clear()
     assert len(named) == 0
+
+
+def test_parameter_list() -> None:
+    held = nn.ParameterList([nnlab.ones(2), nn.Parameter(nnlab.zeros(3))])
+    held += [nnlab.ones(1)]
+    assert [type(one) for one in held] == [nn.Parameter] * len(held) == [nn.Parameter] * 3
+    assert list(held.state_dict()) == ["0", "1", "2"]
+    held[-2] = nnlab.full((3,), 5.0)
+    assert held[1].tolist() == [5, 5, 5] and held[1].requires_grad
+    assert [one is other for one, other in zip(held[1:], list(held)[1:], strict=True)] == [True, True]
+    assert len(list(held.double().parameters())) == 3 and held[0].dtype == nnlab.float64
+    with pytest.raises(IndexError):
+        held[3] = nnlab.ones(1)
+    with pytest.raises(ArgumentError, match="'3' must be a Parameter or None, got 'int'"):
+        held.append(3)
+
+
+def test_parameter_dict() -> None:
+    held = nn.ParameterDict({"b": nnlab.ones(2), "a": nn.Parameter(nnlab.zeros(3), requires_grad=False)})
+    held["c"] = nnlab.ones(1)
+    held.update([("b", nnlab.zeros(2))])
+    assert [(key, value.requires_grad) for key, value in held.items()] == [("b", True), ("a", False), ("c", True)]
+    assert list(held.state_dict()) == [name for name, _ in held.named_parameters()] == list(held) == ["b", "a", "c"]
+    assert held.pop("a").shape == (3,) and "a" not in held and len(held) == 2
+    with pytest.raises(ArgumentError, match="must be a Parameter or None"):
+        held["d"] = nn.ReLU()
+
+
+def test_held_parameters_move_between_libraries() -> None:
+    torch = pytest.importorskip("torch")
+    for name, values in (("ParameterList", [1.0, 2.0]), ("ParameterDict", {"a": 1.0, "b": 2.0})):
+        tensors = [
+            {key: make(value) for key, value in values.items()} if isinstance(values, dict) else [*map(make, values)]
+            for make in (nnlab.tensor, torch.tensor)
+        ]
+        ours, theirs = getattr(nn, name)(tensors[0]), getattr(torch.nn, name)(tensors[1])
+        assert list(ours.state_dict()) == list(theirs.state_dict())
+        ours.load_state_dict({key: value.numpy() * 3 for key, value in theirs.state_dict().items()})
+        assert [p.item() for p in ours.parameters()] == [3, 6]
 
 
 def test_identity_takes_any_arguments() -> None:

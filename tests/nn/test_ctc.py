@@ -1,4 +1,4 @@
-"""Connectionist temporal classification against all paths one by one, and against PyTorch."""
+"""Connectionist temporal classification against all paths one by one; against PyTorch: the table of cases."""
 
 from __future__ import annotations
 
@@ -13,12 +13,8 @@ import pytest
 import nnlab
 import nnlab.backend
 import nnlab.ops
-from nnlab import nn
 from nnlab.errors import ArgumentError, DtypeError, ShapeError
 from nnlab.nn import functional as F
-from nnlab.testing import gradcheck, gradgradcheck
-from tests.nn.peer import close
-from tests.strict_device import StrictBackend
 
 
 def scores(*shape: int, seed: int = 1) -> np.ndarray:
@@ -52,41 +48,6 @@ def test_every_path(target: list[int], blank: int) -> None:
     assert shorter.item() == pytest.approx(every_path(log_probs[:3], target, blank), rel=1e-12)
 
 
-TARGETS = np.array([[1, 2, 2, 3], [4, 1, 0, 0], [3, 3, 3, 0], [2, 0, 0, 0]])
-HEARD, SPOKEN = [9, 7, 8, 6], [4, 2, 3, 0]
-
-
-@pytest.mark.parametrize("joined", [False, True])
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_against_torch(reduction: str, joined: bool) -> None:
-    """Through a log_softmax, where both gradients mean the same."""
-    torch = pytest.importorskip("torch")
-    targets = np.concatenate([row[:n] for row, n in zip(TARGETS, SPOKEN, strict=True)]) if joined else TARGETS
-    x = scores(9, 4, 5) * 2
-    a, b = nnlab.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
-    ours = nn.CTCLoss(reduction=reduction)(
-        F.log_softmax(a, 2), nnlab.tensor(targets), nnlab.tensor(HEARD), nnlab.tensor(SPOKEN)
-    )
-    theirs = torch.nn.CTCLoss(reduction=reduction)(
-        b.log_softmax(2), torch.tensor(targets), torch.tensor(HEARD), torch.tensor(SPOKEN)
-    )
-    close(ours, theirs)
-    seed = np.random.default_rng(2).uniform(0.5, 1.5, ours.shape)
-    ours.backward(nnlab.tensor(seed))
-    theirs.backward(torch.tensor(seed))
-    close(a.grad, b.grad, "gradient")
-
-
-def test_derivatives() -> None:
-    x = nnlab.tensor(scores(4, 2, 3), requires_grad=True)
-
-    def loss(x: nnlab.Tensor) -> nnlab.Tensor:
-        return F.ctc_loss(F.log_softmax(x, 2), nnlab.tensor([[1, 2], [2, 2]]), (4, 3), (2, 1), reduction="none")
-
-    assert gradcheck(loss, x)
-    assert gradgradcheck(loss, x)
-
-
 @pytest.mark.parametrize("dtype", [nnlab.float16, nnlab.float32, nnlab.float64])
 def test_a_target_that_is_too_long(dtype: Any) -> None:
     x = nnlab.tensor(log_softmax(scores(3, 2, 4)), dtype=dtype, requires_grad=True)
@@ -98,20 +59,6 @@ def test_a_target_that_is_too_long(dtype: Any) -> None:
     assert not x.grad.numpy()[:, 0].any()
     assert np.isfinite(x.grad.numpy()).all()
     assert x.grad.numpy()[:, 1].any()
-
-
-def test_on_a_device_like_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    backend, real = StrictBackend(), nnlab.backend._backend
-    monkeypatch.setattr(nnlab.backend, "_backend", lambda kind, i: backend if kind == "cuda" else real(kind, i))
-    monkeypatch.setattr(nnlab.ops, "CUDA_KERNELS", frozenset())
-    found = []
-    for device in ("cpu", "cuda"):
-        x = nnlab.tensor(scores(9, 4, 5), device=device, requires_grad=True)
-        loss = F.ctc_loss(x, nnlab.tensor(TARGETS, device=device), HEARD, SPOKEN)
-        loss.backward()
-        found.append((loss.item(), x.grad.cpu().numpy()))
-    assert found[0][0] == found[1][0]
-    np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
 @pytest.mark.parametrize(

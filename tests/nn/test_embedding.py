@@ -1,4 +1,4 @@
-"""Embedding, EmbeddingBag and Bilinear against PyTorch."""
+"""Embedding, EmbeddingBag and Bilinear beside the table of cases: gradients, worked numbers, starts, errors."""
 
 from __future__ import annotations
 
@@ -15,76 +15,8 @@ from nnlab.autograd.embedding import embedding
 from nnlab.errors import ArgumentError, DtypeError, NNLabError, ShapeError
 from nnlab.nn import functional as F
 from nnlab.testing import gradcheck, gradgradcheck
-from tests.nn.peer import close, compare, normals, pair
-
-INDEX = np.array([[3, 1, 0, 3], [5, 3, 1, 1]])
-LAYERS: list[tuple[dict[str, Any], np.ndarray]] = [
-    ({}, INDEX),
-    ({}, INDEX[0].astype(np.int32)),
-    ({}, np.array(4)),
-    ({}, INDEX[:0]),
-    ({"padding_idx": 3}, INDEX),
-    ({"padding_idx": -3}, INDEX[1]),
-    ({"scale_grad_by_freq": True}, INDEX),
-    ({"scale_grad_by_freq": True, "padding_idx": 1}, INDEX),
-    ({"max_norm": 1.5}, INDEX),
-    ({"max_norm": 2.0, "norm_type": 1.0}, INDEX.reshape(2, 2, 2)),
-]
-BAGS: list[tuple[dict[str, Any], tuple[np.ndarray, ...]]] = [
-    *[({"mode": mode}, (INDEX,)) for mode in ("sum", "mean", "max")],
-    *[({"mode": mode, "padding_idx": 1}, (INDEX,)) for mode in ("sum", "mean", "max")],
-    *[({"mode": mode}, (INDEX.reshape(-1), np.array([0, 3, 3, 4]))) for mode in ("sum", "mean", "max")],
-    *[({"mode": mode, "padding_idx": -5}, (INDEX.reshape(-1), np.array([0, 1, 2]))) for mode in ("sum", "mean", "max")],
-    ({"include_last_offset": True}, (INDEX.reshape(-1), np.array([0, 3, 8]))),
-    ({"max_norm": 1.0}, (INDEX,)),
-    ({}, (INDEX[:0].reshape(-1), np.array([0, 0]))),
-]
-
-
-@pytest.mark.parametrize(("kwargs", "index"), LAYERS)
-def test_embedding_against_torch(kwargs: dict[str, Any], index: np.ndarray) -> None:
-    ours, theirs = pair("Embedding", 6, 3, **kwargs)
-    compare(ours, theirs, index, needs=())
-    close(ours.weight, theirs.weight, "weight after the limit on its norm")
-    assert repr(ours) == repr(theirs)
-    assert list(ours.state_dict()) == list(theirs.state_dict())
-
-
-@pytest.mark.parametrize(("kwargs", "inputs"), BAGS)
-def test_bags_against_torch(kwargs: dict[str, Any], inputs: tuple[np.ndarray, ...]) -> None:
-    ours, theirs = pair("EmbeddingBag", 6, 3, **kwargs)
-    compare(ours, theirs, *inputs, needs=())
-    assert repr(ours) == repr(theirs)
-
-
-def test_weighted_bags_against_torch() -> None:
-    torch = pytest.importorskip("torch")
-    ours, theirs = pair("EmbeddingBag", 6, 3, mode="sum")
-    factors = normals(8)
-    a, b = nnlab.tensor(factors, requires_grad=True), torch.tensor(factors, requires_grad=True)
-    index, offsets = INDEX.reshape(-1), np.array([0, 5])
-    y = ours(nnlab.tensor(index), nnlab.tensor(offsets), a)
-    z = theirs(torch.tensor(index), torch.tensor(offsets), b)
-    close(y, z)
-    (y * y).sum().backward()
-    (z * z).sum().backward()
-    close(a.grad, b.grad)
-    close(ours.weight.grad, theirs.weight.grad)
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "shapes"),
-    [
-        ({}, ((4, 3), (4, 2))),
-        ({"bias": False}, ((3,), (2,))),
-        ({}, ((2, 4, 3), (2, 4, 2))),
-        ({}, ((0, 3), (0, 2))),
-    ],
-)
-def test_bilinear_against_torch(kwargs: dict[str, Any], shapes: tuple[tuple[int, ...], ...]) -> None:
-    ours, theirs = pair("Bilinear", 3, 2, 5, **kwargs)
-    compare(ours, theirs, normals(*shapes[0]), normals(*shapes[1], seed=1), needs=(0, 1))
-    assert repr(ours) == repr(theirs)
+from tests.nn.peer import normals
+from tests.nn.sequence_cases import INDEX
 
 
 def test_bilinear_worked_numbers_and_start() -> None:

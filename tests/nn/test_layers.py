@@ -1,8 +1,6 @@
-"""Dense, activation, normalisation and reshaping layers against PyTorch."""
+"""Batch normalisation step by step, dropout, activations in place; padding against PyTorch."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,52 +8,18 @@ import pytest
 import nnlab
 from nnlab import nn
 from nnlab.nn import functional as F
+from tests.nn.case import Case
+from tests.nn.layer_cases import NORMS
 from tests.nn.peer import arrays, close, compare, normals, pair
 
-LAYERS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
-    ("Linear", (5, 3), {}, (4, 5)),
-    ("Linear", (5, 3), {"bias": False}, (2, 4, 5)),
-    ("Linear", (5, 3), {}, (5,)),
-    ("ReLU", (), {}, (3, 4)),
-    ("LeakyReLU", (), {}, (3, 4)),
-    ("LeakyReLU", (0.3,), {}, (3, 4)),
-    ("Sigmoid", (), {}, (3, 4)),
-    ("Tanh", (), {}, (3, 4)),
-    ("Softmax", (1,), {}, (3, 4)),
-    ("Softmax", (), {"dim": 0}, (3, 4, 2)),
-    ("LogSoftmax", (-1,), {}, (3, 4)),
-    ("Flatten", (), {}, (2, 3, 4, 2)),
-    ("Flatten", (0, 1), {}, (2, 3, 4)),
-    ("Unflatten", (1, (2, -1)), {}, (3, 6, 2)),
-    ("Unflatten", (-1, (3, 2)), {}, (2, 6)),
-    ("Identity", (), {}, (3, 4)),
-    ("LocalResponseNorm", (5,), {}, (2, 7, 3, 4)),
-    ("LocalResponseNorm", (4,), {"alpha": 0.3, "beta": 0.5, "k": 2.0}, (2, 3, 5)),
-    ("LocalResponseNorm", (3,), {"alpha": 0.7}, (2, 4, 2, 3, 2)),
-    ("BatchNorm1d", (4,), {}, (5, 4)),
-    ("BatchNorm1d", (4,), {"momentum": 0.3}, (3, 4, 6)),
-    ("BatchNorm2d", (3,), {}, (4, 3, 2, 5)),
-    ("BatchNorm2d", (3,), {"eps": 0.1, "momentum": None}, (4, 3, 2, 5)),
-    ("BatchNorm2d", (3,), {"affine": False}, (4, 3, 2, 5)),
-    ("BatchNorm2d", (3,), {"track_running_stats": False}, (4, 3, 2, 5)),
-    ("BatchNorm3d", (3,), {}, (2, 3, 2, 3, 2)),
-]
+BATCH_NORMS = [case for case in NORMS if case.name.startswith("BatchNorm")]
 
 
-@pytest.mark.parametrize(("name", "args", "kwargs", "shape"), LAYERS)
-def test_against_torch(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], shape: tuple[int, ...]) -> None:
-    ours, theirs = pair(name, *args, **kwargs)
-    compare(ours, theirs, normals(*shape))
-    if not name.startswith("Batch"):  # what PyTorch prints there depends on its version
-        assert repr(ours) == repr(theirs)
-
-
-@pytest.mark.parametrize(("name", "args", "kwargs", "shape"), [row for row in LAYERS if row[0].startswith("Batch")])
-def test_batch_norm_over_several_steps_and_in_evaluation(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], shape: tuple[int, ...]
-) -> None:
+@pytest.mark.parametrize("case", BATCH_NORMS, ids=[case.id for case in BATCH_NORMS])
+def test_batch_norm_over_several_steps_and_in_evaluation(case: Case) -> None:
     torch = pytest.importorskip("torch")
-    ours, theirs = pair(name, *args, **kwargs)
+    ours, theirs = pair(case.name, *case.args, **case.kwargs)
+    shape = case.inputs[0].shape
     for step in range(3):
         x = normals(*shape, seed=step) * (step + 1) + step
         close(ours(nnlab.tensor(x)), theirs(torch.tensor(x)))

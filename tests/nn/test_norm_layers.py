@@ -15,49 +15,18 @@ from nnlab import nn
 from nnlab.errors import ArgumentError, DtypeError, NNLabError
 from nnlab.nn import functional as F
 from nnlab.testing import gradcheck, gradgradcheck
+from tests.nn.case import Case
+from tests.nn.layer_cases import NORMS
 from tests.nn.peer import arrays, close, compare, normals, pair
-from tests.nn.rows import Row, check
 
-LAYERS: list[Row] = [
-    ("LayerNorm", (5,), {}, (4, 5)),
-    ("LayerNorm", (5,), {}, (5,)),
-    ("LayerNorm", (5,), {}, (0, 5)),
-    ("LayerNorm", ((3, 5),), {"eps": 0.3}, (2, 4, 3, 5)),
-    ("LayerNorm", ([2, 4, 3],), {"bias": False}, (2, 4, 3)),
-    ("LayerNorm", (5,), {"elementwise_affine": False}, (2, 3, 5)),
-    ("RMSNorm", (5,), {}, (4, 5)),
-    ("RMSNorm", ((3, 5),), {"eps": 0.3}, (2, 3, 5)),
-    ("RMSNorm", (5,), {"elementwise_affine": False}, (5,)),
-    ("RMSNorm", (5,), {}, (0, 2, 5)),
-    ("GroupNorm", (3, 6), {}, (4, 6)),
-    ("GroupNorm", (1, 4), {}, (2, 4, 5)),
-    ("GroupNorm", (2, 6), {"eps": 0.3}, (3, 6, 2, 5)),
-    ("GroupNorm", (6, 6), {"affine": False}, (3, 6, 2, 5)),
-    ("GroupNorm", (2, 4), {"bias": False}, (2, 4, 2, 3, 2)),
-    ("GroupNorm", (2, 4), {}, (0, 4, 3)),
-    ("InstanceNorm1d", (3,), {}, (2, 3, 5)),
-    ("InstanceNorm1d", (3,), {"affine": True}, (3, 5)),
-    ("InstanceNorm1d", (3,), {"affine": True, "bias": False}, (2, 3, 5)),
-    ("InstanceNorm1d", (3,), {}, (0, 3, 5)),
-    ("InstanceNorm2d", (3,), {"affine": True, "eps": 0.3}, (4, 3, 2, 5)),
-    ("InstanceNorm2d", (3,), {"track_running_stats": True}, (4, 3, 2, 5)),
-    ("InstanceNorm2d", (3,), {"track_running_stats": True, "affine": True, "momentum": 0.4}, (3, 2, 5)),
-    ("InstanceNorm2d", (3,), {"track_running_stats": True, "momentum": None}, (4, 3, 2, 5)),
-    ("InstanceNorm3d", (2,), {"affine": True, "track_running_stats": True}, (2, 2, 3, 2, 4)),
-    ("InstanceNorm3d", (2,), {}, (2, 3, 2, 4)),
-]
+TRACKED = [case for case in NORMS if case.name.startswith("Instance") and "track_running_stats" in case.kwargs]
 
 
-@pytest.mark.parametrize("row", LAYERS, ids=lambda row: f"{row[0]}{row[1]}{row[2]}{row[3]}")
-def test_against_torch(row: Row) -> None:
-    check(*row)
-
-
-@pytest.mark.parametrize("row", [row for row in LAYERS if "track_running_stats" in row[2]])
-def test_running_statistics_over_several_steps_and_in_evaluation(row: Row) -> None:
+@pytest.mark.parametrize("case", TRACKED, ids=[case.id for case in TRACKED])
+def test_running_statistics_over_several_steps_and_in_evaluation(case: Case) -> None:
     torch = pytest.importorskip("torch")
-    name, args, kwargs, shape = row
-    ours, theirs = pair(name, *args, **kwargs)
+    ours, theirs = pair(case.name, *case.args, **case.kwargs)
+    shape = case.inputs[0].shape
     for step in range(3):
         x = normals(*shape, seed=step) * (step + 1) + step
         close(ours(nnlab.tensor(x)), theirs(torch.tensor(x)))

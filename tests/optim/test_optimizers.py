@@ -29,7 +29,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("Adam", {"lr": 0.1, "weight_decay": 0.2, "amsgrad": True}),
     ("Adam", {"lr": 0.1, "maximize": True, "weight_decay": 0.1}),
     ("AdamW", {}),
-    ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "amsgrad": True}),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "amsgrad": True, "eps": 1e-3}),
     ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "maximize": True, "betas": (0.0, 0.5)}),
     ("Adagrad", {}),
     ("Adagrad", {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.1, "eps": 1e-3}),

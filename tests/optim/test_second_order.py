@@ -48,6 +48,8 @@ LBFGS_CASES: list[dict[str, Any]] = [
     {"max_iter": 3, "line_search_fn": "strong_wolfe", "history_size": 3, "lr": 5.0},
     {"max_iter": 20, "max_eval": 7, "line_search_fn": "strong_wolfe"},
     {"max_iter": 6, "line_search_fn": "strong_wolfe", "lr": 1e-3},
+    {"max_iter": 9, "lr": 0.3, "tolerance_grad": 0.1},
+    {"max_iter": 9, "lr": 0.3, "tolerance_change": 0.01},
 ]
 
 

@@ -24,7 +24,8 @@ def batch_norm(
     """``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel; input (N, C, ...), the rest (C,).
 
     In training mean and (biased) variance are the batch's, and the running ones (if given) move by ``momentum`` towards
-    the batch's mean and unbiased variance, in place; otherwise the running ones are used.
+    the batch's mean and unbiased variance, in place (a batch without samples moves nothing); otherwise the running ones
+    are used.
     Source: Ioffe and Szegedy, "Batch normalization", ICML 2015.
     """
     check_input("batch_norm", input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
@@ -39,7 +40,9 @@ def batch_norm(
         if running_mean is None or running_var is None:
             raise ArgumentError(complaint("batch_norm", "running_mean", "be given outside training", None))
         return ops.batch_norm_eval(input, running_mean, running_var, weight, bias, eps)
-    if input.numel() <= channels:
+    if not input.numel():  # no statistics, and no output that would need them
+        return ops.batch_norm_eval(input, input.new_zeros(channels), input.new_ones(channels), weight, bias, eps)
+    if input.numel() == channels:
         must = "have more than one value per channel in training"
         raise ShapeError(complaint("batch_norm", "input", must, tuple(input.shape)))
     y, mean, var = ops.batch_norm(input, weight, bias, eps)

@@ -26,7 +26,9 @@ class _BatchNorm(Module):
         track_running_stats: whether running mean and (unbiased) variance are kept for evaluation; without them
             evaluation uses the batch's own statistics.
         device, dtype: of the parameters; default CPU and float32.
+        bias: whether there is a bias.
 
+    In training a batch without samples counts, but leaves the running mean and variance as they are.
     Buffers: running_mean (C,), running_var (C,), num_batches_tracked ().
     Source: Ioffe and Szegedy, "Batch normalization", ICML 2015.
     """
@@ -48,6 +50,8 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -62,8 +66,9 @@ class _BatchNorm(Module):
         self.affine = affine
         self.track_running_stats = track_running_stats
         shape = (num_features,)
+        bias = affine and bias
         self.register_parameter("weight", Parameter(ones(shape, dtype=dtype, device=device)) if affine else None)
-        self.register_parameter("bias", Parameter(zeros(shape, dtype=dtype, device=device)) if affine else None)
+        self.register_parameter("bias", Parameter(zeros(shape, dtype=dtype, device=device)) if bias else None)
         track = track_running_stats
         self.register_buffer("running_mean", zeros(shape, dtype=dtype, device=device) if track else None)
         self.register_buffer("running_var", ones(shape, dtype=dtype, device=device) if track else None)
@@ -79,8 +84,9 @@ class _BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Forget all batches; weight to ones, bias to zeros."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def _share(self) -> float:
@@ -114,7 +120,7 @@ class _BatchNorm(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 
