@@ -82,4 +82,4 @@ def several_tiles_and_parts(case: Case, setting: str) -> None:
 
 
 def standard(case: Case, setting: str) -> None:
-    all_passes(case, conv_geometry((1, 32, 8, 9), (64, 32, 3, 3), 1, 1), True, setting)
+    all_passes(case, conv_geometry((1, 36, 8, 9), (64, 36, 3, 3), 1, 1), True, setting)

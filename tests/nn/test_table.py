@@ -37,6 +37,8 @@ UNTRIED: dict[tuple[str, str], str] = {
     ("", "inplace"): "test_activations.test_in_place and test_dropouts.test_ends_text_and_in_place",
     ("MultiheadAttention", "dropout"): f"{_RANDOM} test_attention.py",
     **{(name, "dropout"): f"{_RANDOM} test_recurrent_device.py" for name in ("RNN", "LSTM", "GRU")},
+    ("LSTM", "peepholes"): "not in PyTorch: test_lstm_variants.py",
+    ("LSTM", "coupled"): "not in PyTorch: test_lstm_variants.py",
     ("ConvTranspose", "padding_mode"): "'zeros' is the only one that there is, as in PyTorch",
     ("Embedding", "sparse"): "False is the only one that there is",
     ("Embedding", "_freeze"): "test_embedding.test_start_and_pretrained",
