@@ -63,8 +63,8 @@ def word(figure: Figure) -> str:
 
 
 def allowed(stated: str, dtype: str, factor: float) -> float:
-    """How large an error may be where the page states this one; half a rounding stands for less."""
-    return factor * max(float(stated), ROUNDING[dtype] / 2)
+    """How large an error may be where the page states this one; one rounding stands for less."""
+    return factor * max(float(stated), ROUNDING[dtype])
 
 
 Cells = dict[tuple[str, str, str], str]  # by layer, device and dtype
