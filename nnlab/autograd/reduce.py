@@ -61,7 +61,8 @@ class Sum(Op):
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:
-        dy = dy if ctx.count is None else dy / ctx.count
+        if ctx.count is not None:
+            dy = cast(cast(dy, types.wide(dy.dtype)) / ctx.count, dy.dtype)
         return dy.reshape(_kept(ctx.shape, ctx.axes)).expand(ctx.shape), None, None
 
 
