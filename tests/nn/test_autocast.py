@@ -300,6 +300,19 @@ def cnn() -> nn.Sequential:
     )
 
 
+@pytest.mark.parametrize("name", ["batch_norm", "instance_norm"])
+def test_gradients_of_a_norms_weights_are_summed_in_float32(name: str) -> None:
+    """The bias takes the sum of 1 and 2**-10, which is no bfloat16."""
+    x, one = nnlab.tensor([[[1.0, 2.0]]]).bfloat16(), nnlab.ones(1)
+    weight, bias = (nnlab.ones(1).requires_grad_() for _ in range(2))
+    options = {"training": True} if name == "batch_norm" else {}
+    with autocast("cpu"):
+        y = getattr(functional, name)(x, one * 0, one, weight, bias, **options)
+    y.backward(nnlab.tensor([[[1.0, 2.0**-10]]]).bfloat16())
+    assert bias.grad is not None and bias.grad.item() == 1 + 2.0**-10
+    assert weight.grad is not None and abs(weight.grad.item() + 1 - 2.0**-10) < 1e-4
+
+
 def test_a_network_as_in_pytorch() -> None:
     """Loss and gradients of one step in bfloat16. Both round at the same places, to 8 bits, but add up in other orders,
     so that single roundings differ: by at most four of the largest element."""
