@@ -11,6 +11,7 @@ from typing import Any
 
 from nnlab import types
 from nnlab.autograd import Function, Size, Tensor, enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
+from nnlab.autograd.amp import autocast, is_autocast_enabled
 from nnlab.autograd.creation import (
     arange,
     as_tensor,
@@ -75,7 +76,12 @@ from nnlab.autograd.shape import (
 from nnlab.autograd.unary import abs, cos, exp, isfinite, isinf, isnan, log, log1p, sigmoid, sign, sin, sqrt, tanh
 from nnlab.backend import Device as device
 from nnlab.backend.threads import get_num_threads, set_num_threads
-from nnlab.precision import get_float32_conv_precision, set_float32_conv_precision
+from nnlab.precision import (
+    get_float32_conv_precision,
+    get_float32_matmul_precision,
+    set_float32_conv_precision,
+    set_float32_matmul_precision,
+)
 from nnlab.random import Generator, default_generator, manual_seed
 from nnlab.types import bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 
@@ -98,6 +104,7 @@ __all__ = [
     "argmin",
     "argsort",
     "as_tensor",
+    "autocast",
     "bool_",
     "cat",
     "chunk",
@@ -123,6 +130,7 @@ __all__ = [
     "full_like",
     "gather",
     "get_float32_conv_precision",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "grad",
     "index_select",
@@ -130,6 +138,7 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "isfinite",
     "isinf",
@@ -161,6 +170,7 @@ __all__ = [
     "reshape",
     "roll",
     "set_float32_conv_precision",
+    "set_float32_matmul_precision",
     "set_grad_enabled",
     "set_num_threads",
     "sigmoid",
@@ -187,7 +197,7 @@ __all__ = [
     "zeros_like",
 ]
 
-_SUBPACKAGES = ("autograd", "backend", "classic", "data", "models", "nn", "optim", "testing", "text", "train")
+_SUBPACKAGES = ("amp", "autograd", "backend", "classic", "data", "models", "nn", "optim", "testing", "text", "train")
 
 
 def __getattr__(name: str) -> Any:

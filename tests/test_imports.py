@@ -31,6 +31,7 @@ ROOMS = [
     ["nnlab"],
     ["nn"],
     ["optim", "data", "models"],
+    ["amp"],
     ["train"],
     ["classic", "text"],
     ["testing"],

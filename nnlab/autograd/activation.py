@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nnlab import random
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.reduce import one_dim
 from nnlab.autograd.tape import Node, Op
 from nnlab.errors import ArgumentError, complaint
@@ -137,11 +138,13 @@ def bias_relu(x: Tensor, b: Tensor) -> Tensor:
     return BiasReLU.apply(x, b)
 
 
+@in_float32
 def softmax(x: Tensor, dim: int) -> Tensor:
     """exp(x) / sum(exp(x)) along ``dim``."""
     return Softmax.apply(x, one_dim("softmax", dim, x.ndim))
 
 
+@in_float32
 def log_softmax(x: Tensor, dim: int) -> Tensor:
     """log(softmax(x)) along ``dim``, without overflow."""
     return LogSoftmax.apply(x, one_dim("log_softmax", dim, x.ndim))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nnlab import types
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.tape import Node, Op, TensorCore
 from nnlab.errors import DtypeError, ShapeError
 from nnlab.ops import select as select_ops
@@ -69,6 +70,8 @@ def _binary(op: type[Op], a: Operand, b: Operand, floating: bool = False) -> Ten
 
 
 class Cast(Op):
+    lasting = True
+
     @staticmethod
     def forward(ctx: Node, x: Any, dtype: Any) -> Any:
         ctx.dtype = x.dtype
@@ -296,6 +299,7 @@ def div(input: Operand, other: Operand) -> Tensor:
     return _binary(Div, input, other, floating=True)
 
 
+@in_float32
 def pow(input: Operand, exponent: Operand) -> Tensor:
     """``input ** exponent`` with broadcasting."""
     return _binary(Pow, input, exponent)

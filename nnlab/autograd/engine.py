@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nnlab.autograd.amp import autocast_off
 from nnlab.autograd.elementwise import cast
 from nnlab.autograd.tape import Edge, Node, TensorCore, edge_of, grad_mode, wrap
 from nnlab.errors import GraphError, ShapeError
@@ -70,12 +71,14 @@ class _Run:
         return _key(edge) in self.capture or (not isinstance(edge, TensorCore) and edge[0].number in self.useful)
 
     def send(self, edge: Edge, gradient: Tensor) -> None:
-        """Add a gradient to what waits at an edge."""
+        """Add a gradient to what waits at an edge, in the dtype of the tensor there."""
         if isinstance(edge, TensorCore):
+            gradient = cast(gradient, edge._data.dtype)
             before = self.leaves.get(id(edge))
             self.leaves[id(edge)] = (edge, gradient if before is None else before[1] + gradient)
             return
         node, slot = edge
+        gradient = cast(gradient, node.outputs[slot][1])
         if node.number not in self.pending:
             self.pending[node.number] = (node, {})
             heapq.heappush(self.heap, -node.number)
@@ -116,7 +119,7 @@ class _Run:
             if edge is not None and need and gradient is not None:
                 self.send(edge, gradient)
         node.needs = needs
-        if not retain_graph:
+        if not retain_graph and not node.op.lasting:
             node.release()
 
     def finish(self) -> None:
@@ -158,7 +161,7 @@ def run_backward(
             raise GraphError(f"[grad] input {i} does not require grad")
         wanted.append(_key(edge))
     run = _Run(create_graph, None if inputs is None else set(wanted), roots)
-    with grad_mode(create_graph), roots[0]._be.quiet():
+    with grad_mode(create_graph), autocast_off(), roots[0]._be.quiet():
         for root, gradient in zip(roots, gradients, strict=True):
             edge = edge_of(root)
             if edge is None:

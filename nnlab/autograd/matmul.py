@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nnlab import types
+from nnlab.autograd.amp import low_precision
 from nnlab.autograd.elementwise import cast, common_dtype, sum_to
 from nnlab.autograd.tape import Node, Op
 from nnlab.errors import DtypeError, ShapeError
@@ -31,6 +32,7 @@ class MatMul(Op):
         return da, db
 
 
+@low_precision
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """Matrix product with PyTorch's rules: vectors get a dimension for the time of the product, stacks broadcast.
 

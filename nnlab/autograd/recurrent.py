@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnlab.autograd.activation import relu
+from nnlab.autograd.amp import low_precision
 from nnlab.autograd.elementwise import where
 from nnlab.autograd.engine import grad
 from nnlab.autograd.shape import chunk, stack, unbind
@@ -112,6 +113,7 @@ def _step(cell: str, a: Tensor, b: Tensor, h: Tensor, c: Any, peepholes: tuple[A
     return (relu(a + b) if cell == "rnn_relu" else (a + b).tanh()), None
 
 
+@low_precision
 def recurrent(
     cell: str,
     x: Tensor,
@@ -146,6 +148,7 @@ class StepProduct(Op):
         return da, db
 
 
+@low_precision
 def step_product(a: Tensor, b: Tensor) -> Tensor:
     """a (T, B, K) times b (K, N), one product a step: on the CPU no bits depend on T."""
     return StepProduct.apply(a, b)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnlab import types
 from nnlab.autograd import unary as un
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.elementwise import cast, test, where
 from nnlab.autograd.tape import Node, Op
 from nnlab.errors import ArgumentError, ShapeError
@@ -50,18 +51,22 @@ def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Sum(Op):
-    """Sum over axes; half types add up in float32."""
+    """Sum over axes, or the sum divided by ``count``; half types add up in float32."""
 
     @staticmethod
-    def forward(ctx: Node, x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
-        ctx.shape, ctx.axes = x.shape, axes
-        return x.sum(axis=axes, keepdims=keepdim, dtype=types.wide(x.dtype)).astype(x.dtype, copy=False)
+    def forward(ctx: Node, x: Any, axes: tuple[int, ...], keepdim: bool, count: int | None = None) -> Any:
+        ctx.shape, ctx.axes, ctx.count = x.shape, axes, count
+        total = x.sum(axis=axes, keepdims=keepdim, dtype=types.wide(x.dtype))
+        return (total if count is None else total / count).astype(x.dtype, copy=False)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:
+        if ctx.count is not None:
+            dy = cast(cast(dy, types.wide(dy.dtype)) / ctx.count, dy.dtype)
         return dy.reshape(_kept(ctx.shape, ctx.axes)).expand(ctx.shape), None, None
 
 
+@in_float32
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Sum over ``dim`` (all dimensions if None); bool and integers give int64."""
     if dtype is not None:
@@ -79,8 +84,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     count = 1
     for a in axes:
         count *= input.shape[a]
-    total = sum(input, axes, keepdim)
-    return total / count if count else total * float("nan")
+    return Sum.apply(input, axes, keepdim, count)
 
 
 def var(
@@ -95,7 +99,7 @@ def var(
         correction = 1 if unbiased else 0
     centred = input - mean(input, axes, keepdim=True)
     left = count - correction
-    return sum(centred * centred, axes, keepdim) * (1.0 / left if left > 0 else float("nan"))
+    return Sum.apply(centred * centred, axes, keepdim) * (1.0 / left if left > 0 else float("nan"))
 
 
 def std(
@@ -195,6 +199,7 @@ def min(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     return _along("min", input, dim, keepdim)
 
 
+@in_float32
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Product of all elements, or along ``dim``; the gradient is right with zeros too."""
     if not types.is_floating(input.dtype):
@@ -245,6 +250,7 @@ class Cumsum(Op):
         return Cumsum.apply(dy.flip(ctx.axis), ctx.axis).flip(ctx.axis), None
 
 
+@in_float32
 def cumsum(input: Tensor, dim: int) -> Tensor:
     """Running sum along ``dim``; integers give int64."""
     if not types.is_floating(input.dtype):
@@ -270,6 +276,7 @@ class _Truth(Op):
         return getattr(x, name)(axis=axes, keepdims=keepdim)
 
 
+@in_float32
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over ``dim`` without overflow."""
     axes = normal_dims("logsumexp", dim, input.ndim)
@@ -279,6 +286,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     return total if keepdim else total.squeeze(axes)
 
 
+@in_float32
 def norm(input: Tensor, p: float = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """p-norm of the elements over ``dim`` (p may be infinity); the gradient at zero is zero for p = 2."""
     size = un.abs(input)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.tape import Node, Op
 from nnlab.ops import resample as ops
 from nnlab.ops.resample import Line
@@ -23,6 +24,7 @@ class Resample(Op):
         return Resample.apply(dy, tuple(line.transposed for line in ctx.lines)), None
 
 
+@in_float32
 def resample(x: Tensor, lines: tuple[Line, ...]) -> Tensor:
     """y (N, C, *out) of x (N, C, *in)."""
     return Resample.apply(x, lines)

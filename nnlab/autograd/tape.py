@@ -256,6 +256,7 @@ class Op:
     """
 
     is_view: ClassVar[bool] = False
+    lasting: ClassVar[bool] = False  # several graphs may share the result: backward frees nothing
     backward_raw: ClassVar[Callable[..., Any] | None] = None
 
     @classmethod

@@ -15,6 +15,7 @@ from nnlab.autograd import matmul as mm
 from nnlab.autograd import reduce as rd
 from nnlab.autograd import shape as sh
 from nnlab.autograd import unary as un
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.engine import root_gradient, run_backward
 from nnlab.autograd.tape import (
     Node,
@@ -552,12 +553,15 @@ class Tensor(TensorCore):
     matmul = mm.matmul
     eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
 
+    @in_float32
     def rsqrt(self) -> Tensor:
         return 1.0 / un.sqrt(self)
 
+    @in_float32
     def square(self) -> Tensor:
         return self * self
 
+    @in_float32
     def reciprocal(self) -> Tensor:
         return 1.0 / self
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nnlab import types
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.elementwise import cast, test
 from nnlab.autograd.tape import Node, Op
 from nnlab.ops import unary as ops
@@ -87,18 +88,18 @@ def _function(name: str, summary: str) -> Callable[[Tensor], Tensor]:
     return function
 
 
-exp = _function("exp", "e ** x.")
-expm1 = _function("expm1", "e ** x - 1, accurate near 0.")
-log = _function("log", "Natural logarithm.")
-log1p = _function("log1p", "log(1 + x), accurate near 0.")
-log2 = _function("log2", "Logarithm to base 2.")
-log10 = _function("log10", "Logarithm to base 10.")
+exp = in_float32(_function("exp", "e ** x."))
+expm1 = in_float32(_function("expm1", "e ** x - 1, accurate near 0."))
+log = in_float32(_function("log", "Natural logarithm."))
+log1p = in_float32(_function("log1p", "log(1 + x), accurate near 0."))
+log2 = in_float32(_function("log2", "Logarithm to base 2."))
+log10 = in_float32(_function("log10", "Logarithm to base 10."))
 sqrt = _function("sqrt", "Square root.")
 abs = _function("abs", "Absolute value; derivative 0 at 0.")
 neg = _function("neg", "-x.")
 sin = _function("sin", "Sine.")
 cos = _function("cos", "Cosine.")
-tan = _function("tan", "Tangent.")
+tan = in_float32(_function("tan", "Tangent."))
 atan = _function("atan", "Inverse tangent.")
 tanh = _function("tanh", "Hyperbolic tangent.")
 sigmoid = _function("sigmoid", "Logistic function 1 / (1 + exp(-x)), computed without overflow.")

@@ -85,6 +85,9 @@ class Backend(Protocol):
     def quiet(self) -> AbstractContextManager[None]:
         """Context in which overflow, 0/0 and the like give infinity and NaN without a warning, as on a GPU."""
 
+    def products(self) -> AbstractContextManager[None]:
+        """Context in which matrix products of this thread follow ``nnlab.set_float32_matmul_precision``."""
+
 
 @cache
 def _backend(kind: str, index: int) -> Backend:

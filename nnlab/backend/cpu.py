@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,9 @@ class CpuBackend:
 
     def quiet(self) -> AbstractContextManager[None]:
         return np.errstate(all="ignore")
+
+    def products(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def empty_cache(self) -> None:
         """Give memory that no array uses back to the operating system."""

@@ -7,8 +7,8 @@ the reason. CuPy's NVRTC binding works without any driver, which is how kernels 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,9 +18,11 @@ import numpy as np
 
 from nnlab.backend import Device
 from nnlab.errors import ArgumentError, DeviceError, MissingExtraError, OutOfMemoryError, complaint
+from nnlab.precision import get_float32_matmul_precision
 
 EXTRAS = "pip install 'nnlab[cuda13]' or, for older cards and drivers, 'nnlab[cuda12]'"
 OLDEST_DRIVER = 12000
+CUBLAS_TF32_TENSOR_OP_MATH = 3  # cublasMath_t
 _NO_LIBRARY = (ImportError, OSError, RuntimeError)  # what CuPy raises for a missing or broken library
 
 
@@ -241,6 +243,9 @@ class CudaBackend:
         card: AbstractContextManager[None] = self._cupy.cuda.Device(self.device.index)
         return card
 
+    def products(self) -> AbstractContextManager[None]:
+        return nullcontext() if get_float32_matmul_precision() == "highest" else _tf32()
+
     def memory_info(self) -> dict[str, int]:
         """Bytes: ``free`` and ``total`` of the card, ``used`` and ``reserved`` by this process' memory pool."""
         free, total = self._card.mem_info
@@ -312,6 +317,22 @@ class CudaBackend:
         if shared > self._shared.get(key, SHARED_UNASKED):
             function.max_dynamic_shared_size_bytes = self._shared[key] = shared
         function(grid, block, tuple(map(_by_value, arguments)), shared_mem=shared)
+
+
+@contextmanager
+def _tf32() -> Iterator[None]:
+    """cuBLAS may use TF32 for the current card's float32 products of this thread, batched ones too.
+
+    CuPy's own setting is the process', and leaves out batches.
+    """
+    cublas = importlib.import_module("cupy_backends.cuda.libs.cublas")
+    handle = importlib.import_module("cupy").cuda.get_cublas_handle()
+    before = cublas.getMathMode(handle)
+    cublas.setMathMode(handle, CUBLAS_TF32_TENSOR_OP_MATH)
+    try:
+        yield
+    finally:
+        cublas.setMathMode(handle, before)
 
 
 def _by_value(argument: Any) -> Any:

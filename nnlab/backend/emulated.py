@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,9 @@ class EmulatedBackend:
 
     def quiet(self) -> AbstractContextManager[None]:
         return np.errstate(all="ignore")
+
+    def products(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     @contextmanager
     def ordered(self, order: str | int) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nnlab.autograd import Tensor, is_grad_enabled
+from nnlab.autograd.amp import is_autocast_enabled
 from nnlab.autograd.elementwise import cast
 from nnlab.errors import ArgumentError, DeviceError, DtypeError, ShapeError, complaint
 from nnlab.types import is_floating, wide
@@ -14,7 +15,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 def check_input(where: str, input: Tensor, **others: Tensor | None) -> None:
-    """The input is a floating tensor, and all others share its dtype and device."""
+    """The input is a floating tensor, all others are on its device and, outside autocast, share its dtype."""
     if not isinstance(input, Tensor):
         raise DtypeError(complaint(where, "input", "be a Tensor", type(input).__name__))
     if not is_floating(input.dtype):
@@ -24,7 +25,7 @@ def check_input(where: str, input: Tensor, **others: Tensor | None) -> None:
             continue
         if other.device != input.device:
             raise DeviceError(f"[{where}] 'input' is on {input.device} but '{name}' is on {other.device}")
-        if other.dtype != input.dtype:
+        if other.dtype != input.dtype and not is_autocast_enabled(input.device.type):
             raise DtypeError(f"[{where}] 'input' is {input.dtype} but '{name}' is {other.dtype}")
 
 

@@ -6,6 +6,7 @@ import math
 
 from nnlab.autograd import Tensor
 from nnlab.autograd import activation as ops
+from nnlab.autograd.amp import low_precision
 from nnlab.autograd.creation import arange
 from nnlab.autograd.elementwise import where
 from nnlab.errors import ArgumentError, DtypeError, ShapeError, complaint
@@ -43,6 +44,7 @@ def attention_weights(scores: Tensor, attn_mask: Tensor | None) -> Tensor:
     return where(blind, 0.0, ops.softmax(scores + where(blind, 0.0, bias), -1))
 
 
+@low_precision
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

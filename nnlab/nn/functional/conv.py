@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnlab.autograd import Tensor
+from nnlab.autograd.amp import low_precision
 from nnlab.autograd.conv import conv, conv_transpose
 from nnlab.errors import ShapeError, complaint
 from nnlab.geometry import conv_geometry, conv_transpose_geometry
@@ -18,6 +19,7 @@ def _weight(where: str, weight: Tensor, spatial: int) -> None:
         raise ShapeError(complaint(where, "weight", f"have {spatial + 2} dimensions", tuple(weight.shape)))
 
 
+@low_precision
 def _conv(
     spatial: int,
     input: Tensor,
@@ -82,6 +84,7 @@ def conv3d(
     return _conv(3, input, weight, bias, stride, padding, dilation, groups)
 
 
+@low_precision
 def conv_transpose_nd(
     spatial: int,
     input: Tensor,

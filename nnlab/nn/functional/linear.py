@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from nnlab.autograd import Tensor
 from nnlab.autograd import matmul as ops
+from nnlab.autograd.amp import in_float32, low_precision
 from nnlab.errors import ShapeError, complaint
 from nnlab.nn.functional._checks import check_input
 
 
+@low_precision
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias``: input (..., in), weight (out, in), bias (out,)."""
     check_input("linear", input, weight=weight, bias=bias)
     return ops.linear(input, weight, bias)
 
 
+@in_float32
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``y[o] = sum over i, j of x1[i] * weight[o, i, j] * x2[j] + bias[o]``.
 

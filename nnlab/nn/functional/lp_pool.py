@@ -7,6 +7,7 @@ from math import prod
 
 from nnlab.autograd import Tensor
 from nnlab.autograd import pool as ops
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.elementwise import where
 from nnlab.errors import ArgumentError, complaint
 from nnlab.geometry import pool_geometry
@@ -15,6 +16,7 @@ from nnlab.nn.functional._checks import check_input, with_batch
 Size = int | Sequence[int]
 
 
+@in_float32
 def _lp_pool(
     spatial: int, input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None, ceil_mode: bool
 ) -> Tensor:

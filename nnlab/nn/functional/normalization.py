@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnlab.autograd import Tensor
 from nnlab.autograd import norm as ops
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.pad import pad
 from nnlab.errors import ArgumentError, ShapeError, complaint
 from nnlab.nn.functional._checks import check_count, check_input
@@ -52,6 +53,7 @@ def batch_norm(
     return y
 
 
+@in_float32
 def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, within: bool = False
 ) -> Tensor:

@@ -11,6 +11,7 @@ from nnlab import types
 from nnlab.autograd import Tensor, no_grad
 from nnlab.autograd import group_norm as ops
 from nnlab.autograd import norm as batch_ops
+from nnlab.autograd.amp import in_float32
 from nnlab.errors import ArgumentError, ShapeError, complaint
 from nnlab.nn.functional._checks import check_input
 
@@ -34,6 +35,7 @@ def _per_channel(where: str, channels: int, **tensors: Tensor | None) -> None:
             raise ShapeError(complaint(where, name, f"have shape ({channels},)", tuple(tensor.shape)))
 
 
+@in_float32
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -56,6 +58,7 @@ def layer_norm(
     return ops.layer_norm(input, dims, weight, bias, eps)
 
 
+@in_float32
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -77,6 +80,7 @@ def rms_norm(
     return ops.rms_norm(input, dims, weight, eps)
 
 
+@in_float32
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nnlab.autograd import Tensor
 from nnlab.autograd import activation as ops
 from nnlab.autograd import pointwise as pw
+from nnlab.autograd.amp import in_float32, low_precision
 from nnlab.autograd.creation import rand
 from nnlab.autograd.pointwise import pointwise
 from nnlab.errors import ArgumentError, ShapeError, complaint
@@ -31,6 +32,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     return write_over(input, lambda x: pointwise("hardtanh", x, 0.0, 6.0), inplace)
 
 
+@low_precision
 def bias_relu(input: Tensor, bias: Tensor) -> Tensor:
     """max(x + b, 0) with a bias per channel: the values of ``relu(x + b)`` in one pass over x, as are the gradients.
 
@@ -55,6 +57,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return write_over(input, lambda x: pointwise("leaky_relu", x, negative_slope), inplace)
 
 
+@low_precision
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where x > 0, else ``weight`` * x, the weight learned.
 
@@ -177,6 +180,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return write_over(input, lambda x: pointwise("hardswish", x), inplace)
 
 
+@in_float32
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + exp(beta * x)) / beta``, and x itself where ``beta * x`` is above ``threshold``.
 

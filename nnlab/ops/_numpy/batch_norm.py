@@ -65,7 +65,7 @@ def backward(be: Backend, *, dy: Any, x: Any, weight: Any, saved: Saved) -> tupl
     rows, grads = (channels.rows(wide(be, array), order) for array in (x, dy))
     results = channels.rows(dx, order)
     count, dtype = x.size // max(x.shape[1], 1), rows.dtype
-    dweight, dbias = xp.empty(x.shape[1], x.dtype), xp.empty(x.shape[1], x.dtype)
+    dweight, dbias = xp.empty((2, x.shape[1]), x.dtype if weight is None else weight.dtype)
     blocks = channels.blocks(be, rows)
 
     def work(number: int) -> None:

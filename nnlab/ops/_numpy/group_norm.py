@@ -134,5 +134,6 @@ def backward(be: Backend, *, dy: Any, x: Any, weight: Any, saved: Saved) -> tupl
             result[part] = out
 
     run(be, work, len(blocks), x.size * 8)
-    dweight, dbias = sums.sum(axis=1, dtype=xp.float64).reshape(2, -1).astype(x.dtype)
+    param = x.dtype if weight is None else weight.dtype
+    dweight, dbias = sums.sum(axis=1, dtype=xp.float64).reshape(2, -1).astype(param)
     return dx, dweight, dbias

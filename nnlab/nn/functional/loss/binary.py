@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnlab.autograd import Tensor
 from nnlab.autograd import binary_loss as ops
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.elementwise import where
 from nnlab.autograd.pointwise import pointwise
 from nnlab.errors import ShapeError, complaint
@@ -16,6 +17,7 @@ def _same_shape(where: str, input: Tensor, target: Tensor) -> None:
         raise ShapeError(complaint(where, "target", must, tuple(target.shape)))
 
 
+@in_float32
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -33,6 +35,7 @@ def binary_cross_entropy(
     return reduce(loss if weight is None else loss * weight, reduction)
 
 
+@in_float32
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -57,6 +60,7 @@ def binary_cross_entropy_with_logits(
     return reduce(loss if weight is None else loss * weight, reduction)
 
 
+@in_float32
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """``log(1 + exp(-t * x))`` for targets -1 and 1 of the input's shape, without overflow."""
     check_input("soft_margin_loss", input)
@@ -65,6 +69,7 @@ def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") 
     return reduce(-pointwise("log_sigmoid", input * target), reduction)
 
 
+@in_float32
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -90,6 +95,7 @@ def multilabel_soft_margin_loss(
     return reduce(loss.sum(-1) / input.shape[-1], reduction)
 
 
+@in_float32
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
     """x where the target is 1, ``max(0, margin - x)`` where it is -1: for distances of pairs that belong together or
     do not. Shapes broadcast.

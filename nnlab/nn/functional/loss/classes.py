@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from nnlab.autograd import Tensor
 from nnlab.autograd import loss as ops
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.creation import arange
 from nnlab.autograd.elementwise import where
 from nnlab.errors import ArgumentError, DtypeError, ShapeError, complaint
 from nnlab.nn.functional._checks import check_input, check_reduction, reduce
 
 
+@in_float32
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -34,6 +36,7 @@ def cross_entropy(
     return ops.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
+@in_float32
 def nll_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean"
 ) -> Tensor:
@@ -54,6 +57,7 @@ def _rows(where: str, input: Tensor, target: Tensor, expected: tuple[int, ...]) 
         raise ShapeError(complaint(where, "target", must, tuple(target.shape)))
 
 
+@in_float32
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -96,6 +100,7 @@ def multi_margin_loss(
     return reduce(where(others, above, 0.0).sum(-1) / classes, reduction)
 
 
+@in_float32
 def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """``sum of max(0, 1 - x[t] + x[c]) / C`` over the classes t of a sample and all classes c that are not among them.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nnlab.autograd import Tensor
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.elementwise import minimum, where
 from nnlab.autograd.pointwise import pointwise
 from nnlab.errors import ArgumentError, ShapeError, complaint
@@ -13,6 +14,7 @@ from nnlab.nn.functional._checks import check_input, check_reduction, reduce
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 
+@in_float32
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """``x1 . x2 / (max(|x1|, eps) * max(|x2|, eps))`` along ``dim``; shapes broadcast."""
     check_input("cosine_similarity", x1, x2=x2)
@@ -26,6 +28,7 @@ def _broadcast(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
     return x1.reshape(*[1] * (ndim - x1.ndim), *x1.shape), x2.reshape(*[1] * (ndim - x2.ndim), *x2.shape)
 
 
+@in_float32
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """p-norm of ``x1 - x2 + eps`` along the last dimension; shapes broadcast.
 
@@ -41,6 +44,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
     return (x1 - x2 + eps).norm(p, -1, keepdim)
 
 
+@in_float32
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -69,6 +73,7 @@ def cosine_embedding_loss(
     return reduce(where(target == 1, 1 - cosine, 0.0) + apart, reduction)
 
 
+@in_float32
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -105,6 +110,7 @@ def _triplet(
     return (near - far + margin).clamp(min=0.0)
 
 
+@in_float32
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,

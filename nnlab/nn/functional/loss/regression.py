@@ -6,6 +6,7 @@ import math
 
 from nnlab.autograd import Tensor
 from nnlab.autograd import loss as ops
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.creation import full_like
 from nnlab.autograd.elementwise import where
 from nnlab.autograd.pointwise import pointwise
@@ -13,6 +14,7 @@ from nnlab.errors import ArgumentError, ShapeError, complaint
 from nnlab.nn.functional._checks import REDUCTIONS, check_input, check_reduction, reduce
 
 
+@in_float32
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """``(x - t)**2``; shapes broadcast."""
     check_input("mse_loss", input, target=target)
@@ -20,6 +22,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
     return ops.mse_loss(input, target, reduction)
 
 
+@in_float32
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """``|x - t|``; shapes broadcast, the gradient at 0 is 0."""
     check_input("l1_loss", input, target=target)
@@ -27,6 +30,7 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
     return reduce((input - target).abs(), reduction)
 
 
+@in_float32
 def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """``(x - t)**2 / (2 * beta)`` where ``|x - t| < beta``, else ``|x - t| - beta / 2``; shapes broadcast.
 
@@ -46,6 +50,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
     return reduce(difference.abs() if beta == 0 else pointwise("huber", difference, beta) / beta, reduction)
 
 
+@in_float32
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """``(x - t)**2 / 2`` where ``|x - t| <= delta``, else ``delta * (|x - t| - delta / 2)``; shapes broadcast.
 
@@ -61,6 +66,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     return reduce(pointwise("huber", input - target, delta), reduction)
 
 
+@in_float32
 def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """Divergence of Kullback and Leibler, ``t * (log(t) - x)`` for log-probabilities x; shapes broadcast.
 
@@ -79,6 +85,7 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
     return loss.sum() / input.shape[0] if input.ndim else loss
 
 
+@in_float32
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -108,6 +115,7 @@ def poisson_nll_loss(
     return reduce(loss, reduction)
 
 
+@in_float32
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,

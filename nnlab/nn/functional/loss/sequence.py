@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnlab.autograd import Tensor
+from nnlab.autograd.amp import in_float32
 from nnlab.autograd.creation import full, tensor
 from nnlab.autograd.elementwise import cast, where
 from nnlab.autograd.shape import cat, stack
@@ -35,6 +36,7 @@ def _padded(targets: Tensor, lengths: list[int], blank: int) -> Tensor:
     return stack(rows)
 
 
+@in_float32
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,
