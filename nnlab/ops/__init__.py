@@ -16,6 +16,7 @@ CUDA_KERNELS = frozenset(
         "avg_pool",
         "bias_relu",
         "conv",
+        "conv_relu",
         "cross_entropy",
         "dropout",
         "gru_cell",

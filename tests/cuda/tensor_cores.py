@@ -12,10 +12,12 @@ import pytest
 
 from nnlab import precision
 from nnlab.geometry import ConvGeometry, conv_geometry
-from nnlab.ops._cuda import conv, conv_mma
+from nnlab.ops._cuda import conv, conv_mma, conv_relu
 from tests.cuda import drawn
 from tests.cuda.case import Case
+from tests.oracles import activation
 from tests.oracles import conv as oracle
+from tests.oracles import conv_relu as relu_oracle
 
 # (inputs, outputs, groups): of 16 bytes and not.
 CHANNELS = [(16, 16, 1), (3, 17, 1), (8, 16, 2), (20, 40, 1)]
@@ -79,6 +81,32 @@ def several_tiles_and_parts(case: Case, setting: str) -> None:
         patch.setattr(conv_mma, "LEAST_SHARE", 100)
         all_passes(case, conv_geometry((2, 17, 9, 8), (136, 17, 3, 3), 1, 1), True, setting)
         all_passes(case, conv_geometry((1, 144, 5, 6), (16, 144, 2, 2), (1, 2), 1), False, setting)
+
+
+def rectified(case: Case, setting: str) -> None:
+    """relu in the same kernel: the bits of relu after the convolution; and the mask. One tile and several."""
+    chunk = 16 // case.dtype.itemsize
+    for inputs, outputs, groups in (*CHANNELS, (8, 136, 1), (chunk, 5 * chunk, 2)):
+        g = conv_geometry((3, groups * inputs, 7, 7), (groups * outputs, inputs, 4, 3), 1, 1, 1, groups)
+        _rectified(case, g, setting)
+
+
+def _rectified(case: Case, g: ConvGeometry, setting: str) -> None:
+    x, w, b = case.normal(*g.x_shape), case.normal(*g.w_shape), case.normal(g.w_shape[0])
+    x[0, 0, 0, 0], x[1, 0, 3, 3] = np.nan, np.inf
+    given = {"x": case.put(x), "w": case.put(w), "b": case.put(b), "geometry": g}
+    with using(case, setting):
+        assert conv_mma.takes(case.be, g, case.dtype)
+        plain = conv.forward(case.be, **given)
+        y, mask = conv_relu.forward(case.be, **given)
+        alone, nothing = conv_relu.forward(case.be, **given, keep=False)
+    assert nothing is None
+    found = case.be.to_numpy(y)
+    assert not np.isfinite(found).all() and (found == 0).any()
+    case.compare(y, None, activation.relu, case.be.to_numpy(plain))
+    case.compare(alone, None, activation.relu, case.be.to_numpy(plain))
+    assert not np.signbit(found.astype(np.float64)).any(where=found == 0)
+    case.compare(mask, None, relu_oracle.mask, found, chunk=16 // case.dtype.itemsize)
 
 
 def standard(case: Case, setting: str) -> None:

@@ -97,17 +97,29 @@ def _bias(be: Backend, b: Any, dtype: Any) -> dict[str, Any]:
 
 
 def forward(be: Backend, *, x: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:
-    g, chunk = geometry, _chunk(x.dtype)
+    return _forward(be, x, w, b, geometry, False, False)[0]
+
+
+def forward_relu(be: Backend, *, x: Any, w: Any, b: Any = None, geometry: ConvGeometry, keep: bool) -> tuple[Any, Any]:
+    """(max(y, 0), mask): the mask (positions, chunks of 16 bytes) has a bit for each result that is not 0; None unless
+    ``keep``."""
+    y, mask = _forward(be, x, w, b, geometry, True, keep)
+    return y, mask if keep else None
+
+
+def _forward(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry, rectify: bool, masked: bool) -> tuple[Any, Any]:
+    chunk = _chunk(x.dtype)
     given = sizes(_filled(g, chunk)) | {"outputs": g.w_shape[0] // g.groups}
     memory, y = empty(be, g.y_shape, x.dtype, True)
     kernel = _kernel("forward", x.dtype)
     rows, columns = g.x_shape[0] * prod(g.out_size), given["outputs"]
+    mask = be.xp.empty((rows, -(-g.w_shape[0] // chunk)) if masked else 0, np.uint8)
     grid = _grid(be, kernel, x.dtype, rows, columns, given["inputs"] * prod(g.kernel), g.groups)
     launch(
-        be, kernel, threads=grid, x=_last(be, x, chunk), w=_last(be, w, chunk), y=memory, images=g.x_shape[0],
-        **_bias(be, b, x.dtype), **given,
+        be, kernel, threads=grid, x=_last(be, x, chunk), w=_last(be, w, chunk), y=memory, mask=mask,
+        images=g.x_shape[0], rectify=int(rectify), masked=int(masked), **_bias(be, b, x.dtype), **given,
     )  # fmt: skip
-    return y
+    return y, mask
 
 
 def input_grad(be: Backend, *, dy: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:

@@ -15,5 +15,9 @@ def several_tiles_and_parts(case: Case) -> None:
     tensor_cores.several_tiles_and_parts(case, "medium")
 
 
+def rectified(case: Case) -> None:
+    tensor_cores.rectified(case, "medium")
+
+
 def standard(case: Case) -> None:
     tensor_cores.standard(case, "medium")
