@@ -7,6 +7,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from nnlab.autograd import Tensor
 from nnlab.errors import ArgumentError, complaint
+from nnlab.nn import fuse
 from nnlab.nn.module import Module
 from nnlab.nn.parameter import Parameter
 
@@ -84,7 +85,7 @@ class _Ordered(Module):
 
 
 class Sequential(_Ordered):
-    """Modules called one after another, each on the last one's output.
+    """Modules called one after another, each on the last one's output; some pairs as one operation (``nnlab.nn.fuse``).
 
     Args:
         args: modules, or one dict of name to module. A slice is a Sequential of the same modules with the same names.
@@ -107,9 +108,7 @@ class Sequential(_Ordered):
             super()._renumber()
 
     def forward(self, input: Any) -> Any:
-        for module in self:
-            input = module(input)
-        return input
+        return fuse.run(self, input)
 
 
 class ModuleList(_Ordered):
