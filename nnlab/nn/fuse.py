@@ -1,8 +1,4 @@
-"""Neighbours in a ``Sequential`` that are computed as one operation, to the bits of one after the other.
-
-A pair is fused where both modules are exactly of the classes in ``PAIRS`` and nobody looks at what passes between them:
-neither has hooks or a ``forward`` of its own.
-"""
+"""Neighbours in a ``Sequential`` that cost less when they are computed in another way, with the same bits."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from typing import Any
 
 from nnlab.nn.module import Module
 from nnlab.nn.modules.conv import Conv1d, Conv2d, Conv3d
+from nnlab.nn.modules.pooling import MaxPool1d, MaxPool2d, MaxPool3d
 from nnlab.nn.modules.rectifier import ReLU
 
 
@@ -18,8 +15,8 @@ def _conv_relu(conv: Module, relu: Module, input: Any) -> Any:
     return conv(input, relu=True)
 
 
-# (first, second): a function of (first, second, input) that gives second(first(input)).
-PAIRS: dict[tuple[type, type], Callable[[Any, Any, Any], Any]] = {
+# Neighbours that one operation computes: a function of (first, second, input) that gives second(first(input)).
+PAIRS: dict[tuple[type, type], Callable[[Module, Module, Any], Any]] = {
     (Conv1d, ReLU): _conv_relu,
     (Conv2d, ReLU): _conv_relu,
     (Conv3d, ReLU): _conv_relu,
@@ -27,19 +24,35 @@ PAIRS: dict[tuple[type, type], Callable[[Any, Any, Any], Any]] = {
 
 
 def run(modules: Iterable[Module], input: Any) -> Any:
-    """Modules called one after another, pairs of them together."""
-    left = list(modules)
+    """The modules called one after another, pairs of the table together."""
+    left = in_order(modules)
     while left:
-        first, second = left[0], left[1] if len(left) > 1 else None
-        fused = PAIRS.get((type(first), type(second)))
-        if fused is not None and _plain(first) and _plain(second):
-            input = fused(first, second, input)
+        pair = left[:2]
+        fused = PAIRS.get((type(pair[0]), type(pair[-1])))
+        if fused is not None and _unseen(*pair):
+            input = fused(*pair, input)
             del left[:2]
         else:
-            input = first(input)
-            del left[0]
+            input = left.pop(0)(input)
     return input
 
 
-def _plain(module: Any) -> bool:
-    return not (module._pre_hooks or module._hooks or "forward" in vars(module))
+def in_order(modules: Iterable[Module]) -> list[Module]:
+    """The modules in the order in which they are to be called.
+
+    relu follows max pooling instead of preceding it: the largest of rectified numbers is the largest number rectified,
+    and there are fewer of those. Where a window holds no positive number the gradient is 0 either way.
+    """
+    order = list(modules)
+    for i in range(1, len(order)):
+        relu, pool = order[i - 1 : i + 1]
+        if type(relu) is ReLU and type(pool) in (MaxPool1d, MaxPool2d, MaxPool3d) and _unseen(relu, pool):
+            of_caller = i == 1 and relu.inplace  # written over what the caller gave
+            if not (pool.return_indices or of_caller):
+                order[i - 1 : i + 1] = pool, relu
+    return order
+
+
+def _unseen(*modules: Module) -> bool:
+    """Whether no hook looks at what the modules are called with and return."""
+    return not any(module._pre_hooks or module._hooks for module in modules)
