@@ -27,10 +27,10 @@ def run(modules: Iterable[Module], input: Any) -> Any:
     """The modules called one after another, pairs of the table together."""
     left = in_order(modules)
     while left:
-        pair = left[:2]
-        fused = PAIRS.get((type(pair[0]), type(pair[-1])))
-        if fused is not None and _unseen(*pair):
-            input = fused(*pair, input)
+        first, second = left[0], left[min(1, len(left) - 1)]
+        fused = PAIRS.get((type(first), type(second)))
+        if fused is not None and _unseen(first, second):
+            input = fused(first, second, input)
             del left[:2]
         else:
             input = left.pop(0)(input)
