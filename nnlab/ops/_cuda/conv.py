@@ -34,8 +34,8 @@ THREADS, TILE_BYTES = 64, 25600  # threads and tile_bytes of kernels/include/til
 SUM_THREADS, SUMCHANNELS = 128, 32  # sum_threads and the lanes of channels in kernels/include/channel_sum.cuh
 
 # A part of a weight or bias gradient adds up so many terms, fewer if there would not be so many blocks else, but at
-# least 64 slices of a tile, or 32 terms a thread.
-LARGEST_SHARE, BLOCKS, LEAST_SHARE, LEAST_SUM_SHARE = 8192, 1024, 512, 4096
+# least 64 slices of a tile, or 32 terms a thread, or of a bias gradient with channels last 128.
+LARGEST_SHARE, BLOCKS, LEAST_SHARE, LEAST_SUM_SHARE, LEAST_BIAS_SHARE = 8192, 1024, 512, 4096, 512
 
 _FLAGS = {"last": "int32", "biased": "int32"}
 _TILED = {"images": "index", **CHANNELS, **_FLAGS}
@@ -159,7 +159,7 @@ def bias_grad(be: Backend, *, dy: Any) -> Any:
 def channel_sums(be: Backend, terms: int, channels: int, dtype: Any, last: bool) -> tuple[Grid, int, Any]:
     """(grid, terms of a part, parts (count, channels)) of sums of so many terms for each channel."""
     blocks = _channel_blocks(channels, last)
-    share, count = shares(terms, blocks, LEAST_SUM_SHARE)
+    share, count = shares(terms, blocks, LEAST_BIAS_SHARE if last else LEAST_SUM_SHARE)
     parts = be.xp.empty((count, channels), accumulator(dtype))
     return Grid((blocks * count,), (SUM_THREADS,)), share, parts
 

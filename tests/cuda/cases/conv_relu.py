@@ -52,7 +52,7 @@ def special_numbers(case: Case) -> None:
 def through_a_mask(case: Case) -> None:
     """Each number of channels, several parts; the sums are those of the bias gradient, bit for bit."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv, "LEAST_SUM_SHARE", 7)
+        patch.setattr(conv, "LEAST_BIAS_SHARE", 7)
         for shape in SHAPES:
             _through_a_mask(case, case.normal(*shape))
 
