@@ -1,7 +1,9 @@
 // Convolution and its gradients on tensor cores (sm_80 and newer), of arrays with channels last in memory. Products of
 // matrices that are never stored (include/mma_tile.cuh, include/conv_mma.cuh); float32 is multiplied as tf32.
 //
-// conv_mma_forward      overwrites y. A block makes a tile of (positions of all images) x (output channels) of a group.
+// conv_mma_forward      overwrites y. A block makes a tile of (positions of all images) x (output channels) of a group. With
+//                       `rectify` negative results become 0 (include/relu.cuh); with `masked` the mask is overwritten: a
+//                       byte for each 16 bytes of y, whose bits say which results are not 0.
 // conv_mma_input_grad   overwrites dx, gathered by phases as conv_input_grad of conv.cu does: a tile of (positions of a
 //                       phase) x (input channels).
 // conv_mma_weight_grad  overwrites parts of dw: a tile of (output channels) x (taps and input channels), added up over
@@ -25,9 +27,11 @@ extern "C" __global__ void __launch_bounds__(workers, 1) conv_mma_forward(
     const scalar_t* __restrict__ w,  // [groups, outputs, taps, inputs]
     const scalar_t* __restrict__ b,  // [groups * outputs], not read unless biased
     scalar_t* __restrict__ y,        // [images, out_d, out_h, out_w, groups * outputs]
-    index_t images, index_t groups, index_t inputs, index_t outputs, int biased, WINDOW_PARAMETERS) {
+    uint8* __restrict__ mask,        // [images, out_d, out_h, out_w, chunks], not written unless masked
+    index_t images, index_t groups, index_t inputs, index_t outputs, int biased, int rectify, int masked,
+    WINDOW_PARAMETERS) {
   const Window window = WINDOW;
-  forward<false>(x, w, b, y, images, groups, inputs, outputs, biased, window);
+  forward<false>(x, w, b, y, mask, images, groups, inputs, outputs, biased, rectify, masked, window);
 }
 
 // period_d is stride_d / gcd(stride_d, dilation_d), and so on.

@@ -12,9 +12,11 @@ extern "C" __global__ void __launch_bounds__(workers, 1) conv_mma_precise_forwar
     const scalar_t* __restrict__ w,  // [groups, outputs, taps, inputs]
     const scalar_t* __restrict__ b,  // [groups * outputs], not read unless biased
     scalar_t* __restrict__ y,        // [images, out_d, out_h, out_w, groups * outputs]
-    index_t images, index_t groups, index_t inputs, index_t outputs, int biased, WINDOW_PARAMETERS) {
+    uint8* __restrict__ mask,        // [images, out_d, out_h, out_w, chunks], not written unless masked
+    index_t images, index_t groups, index_t inputs, index_t outputs, int biased, int rectify, int masked,
+    WINDOW_PARAMETERS) {
   const Window window = WINDOW;
-  forward<true>(x, w, b, y, images, groups, inputs, outputs, biased, window);
+  forward<true>(x, w, b, y, mask, images, groups, inputs, outputs, biased, rectify, masked, window);
 }
 
 // period_d is stride_d / gcd(stride_d, dilation_d), and so on.

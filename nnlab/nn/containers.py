@@ -7,7 +7,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from nnlab.autograd import Tensor
 from nnlab.errors import ArgumentError, complaint
-from nnlab.nn.fuse import in_order
+from nnlab.nn.fuse import run
 from nnlab.nn.module import Module
 from nnlab.nn.parameter import Parameter
 
@@ -110,9 +110,7 @@ class Sequential(_Ordered):
             super()._renumber()
 
     def forward(self, input: Any) -> Any:
-        for module in in_order(self):
-            input = module(input)
-        return input
+        return run(self, input)
 
 
 class ModuleList(_Ordered):

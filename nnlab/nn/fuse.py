@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from nnlab.nn.module import Module
+from nnlab.nn.modules.conv import Conv1d, Conv2d, Conv3d
 from nnlab.nn.modules.pooling import MaxPool1d, MaxPool2d, MaxPool3d
 from nnlab.nn.modules.rectifier import ReLU
+
+
+def _conv_relu(conv: Module, relu: Module, input: Any) -> Any:
+    return conv(input, relu=True)
+
+
+# Neighbours that one operation computes: a function of (first, second, input) that gives second(first(input)).
+PAIRS: dict[tuple[type, type], Callable[[Module, Module, Any], Any]] = {
+    (Conv1d, ReLU): _conv_relu,
+    (Conv2d, ReLU): _conv_relu,
+    (Conv3d, ReLU): _conv_relu,
+}
+
+
+def run(modules: Iterable[Module], input: Any) -> Any:
+    """The modules called one after another, pairs of the table together."""
+    left = in_order(modules)
+    while left:
+        first, second = left[0], left[min(1, len(left) - 1)]
+        fused = PAIRS.get((type(first), type(second)))
+        if fused is not None and _unseen(first, second):
+            input = fused(first, second, input)
+            del left[:2]
+        else:
+            input = left.pop(0)(input)
+    return input
 
 
 def in_order(modules: Iterable[Module]) -> list[Module]:

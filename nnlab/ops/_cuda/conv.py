@@ -31,11 +31,11 @@ from nnlab.ops._cuda.conv_problem import (
 
 DIRECT = 4
 THREADS, TILE_BYTES = 64, 25600  # threads and tile_bytes of kernels/include/tile.cuh
-SUM_THREADS, SUMCHANNELS = 128, 32  # sum_threads and the lanes of channels in kernels/conv.cu
+SUM_THREADS, SUMCHANNELS = 128, 32  # sum_threads and the lanes of channels in kernels/include/channel_sum.cuh
 
 # A part of a weight or bias gradient adds up so many terms, fewer if there would not be so many blocks else, but at
-# least 64 slices of a tile, or 32 terms a thread.
-LARGEST_SHARE, BLOCKS, LEAST_SHARE, LEAST_SUM_SHARE = 8192, 1024, 512, 4096
+# least 64 slices of a tile, or 32 terms a thread, or of a bias gradient with channels last 128.
+LARGEST_SHARE, BLOCKS, LEAST_SHARE, LEAST_SUM_SHARE, LEAST_BIAS_SHARE = 8192, 1024, 512, 4096, 512
 
 _FLAGS = {"last": "int32", "biased": "int32"}
 _TILED = {"images": "index", **CHANNELS, **_FLAGS}
@@ -148,14 +148,20 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
 def bias_grad(be: Backend, *, dy: Any) -> Any:
     images, channels, positions = dy.shape[0], dy.shape[1], prod(dy.shape[2:])
     dy, last = memory_of(be, dy)
-    blocks = _channel_blocks(channels, last)
-    share, count = shares(images * positions, blocks, LEAST_SUM_SHARE)
-    parts = be.xp.empty((count, channels), accumulator(dy.dtype))
+    grid, share, parts = channel_sums(be, images * positions, channels, dy.dtype, last)
     launch(
-        be, _BIAS_GRAD, threads=Grid((blocks * count,), (SUM_THREADS,)), dy=dy, parts=parts, images=images,
-        channels=channels, positions=positions, last=int(last), share=share,
+        be, _BIAS_GRAD, threads=grid, dy=dy, parts=parts, images=images, channels=channels, positions=positions,
+        last=int(last), share=share,
     )  # fmt: skip
     return sum_parts(be, parts, dy.dtype, inputs=1, taps=1)
+
+
+def channel_sums(be: Backend, terms: int, channels: int, dtype: Any, last: bool) -> tuple[Grid, int, Any]:
+    """(grid, terms of a part, parts (count, channels)) of sums of so many terms for each channel."""
+    blocks = _channel_blocks(channels, last)
+    share, count = shares(terms, blocks, LEAST_BIAS_SHARE if last else LEAST_SUM_SHARE)
+    parts = be.xp.empty((count, channels), accumulator(dtype))
+    return Grid((blocks * count,), (SUM_THREADS,)), share, parts
 
 
 def _channel_blocks(channels: int, last: bool) -> int:

@@ -18,10 +18,13 @@ INPUT_GRAD_ARRAYS = {"dy": "scalar*", "w": "scalar*", "b": "scalar*", "dx": "sca
 WEIGHT_GRAD_ARRAYS = {"x": "scalar*", "dy": "scalar*", "parts": "acc*"}
 _SIZES = {"images": "index", **CHANNELS}
 MMA_PARAMETERS = {  # of the three kernels on tensor cores
-    "forward": {**FORWARD_ARRAYS, **_SIZES, "biased": "int32", **windows.PARAMETERS},
+    "forward": {
+        **FORWARD_ARRAYS, "mask": "uint8*", **_SIZES, **dict.fromkeys(("biased", "rectify", "masked"), "int32"),
+        **windows.PARAMETERS,
+    },
     "input_grad": {**INPUT_GRAD_ARRAYS, **_SIZES, "biased": "int32", **PERIODS, **windows.PARAMETERS},
     "weight_grad": {**WEIGHT_GRAD_ARRAYS, **_SIZES, "share": "index", **windows.PARAMETERS},
-}
+}  # fmt: skip
 
 _COUNTS = dict.fromkeys(("n", "count", "inputs", "taps"), "index")
 _SUM = Kernel("conv", "conv_sum", {"parts": "acc*", "total": "scalar*", **_COUNTS}, variants={"TILE_ROWS": (64,)})
