@@ -21,13 +21,12 @@ from nnlab.ops._cuda.conv_problem import (
     INPUT_GRAD_ARRAYS,
     PERIODS,
     WEIGHT_GRAD_ARRAYS,
-    empty,
-    memory_of,
     periods,
     phases,
     sizes,
     sum_parts,
 )
+from nnlab.ops._cuda.memory import empty, memory_of
 
 DIRECT = 4
 THREADS, TILE_BYTES = 64, 25600  # threads and tile_bytes of kernels/include/tile.cuh
