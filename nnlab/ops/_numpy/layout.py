@@ -40,8 +40,11 @@ def channels_last_order(ndim: int) -> Order:
 
 
 def is_channels_last(array: Any) -> bool:
-    """Whether the memory is that of a row-major array (N, *spatial, C)."""
-    return array.ndim > 2 and not array.flags.c_contiguous and bool(np.moveaxis(array, 1, -1).flags.c_contiguous)
+    """Whether the axes lie as those of a row-major array (N, *spatial, C), also with gaps."""
+    if array.ndim <= 2 or array.flags.c_contiguous:
+        return False
+    real = [axis for axis in order(array) if array.shape[axis] > 1]
+    return real != sorted(real) and real == [axis for axis in channels_last_order(array.ndim) if axis in real]
 
 
 def batch_last(be: Backend, array: Any) -> Any:
