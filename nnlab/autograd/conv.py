@@ -43,6 +43,8 @@ class Conv(Op):
     def backward_raw(ctx: Node, dy: Any) -> Any:
         geometry = ctx.geometry
         dx = ops.input_grad(ctx.be, dy=dy, w=ctx.input_raw(1), geometry=geometry) if ctx.needs[0] else None
+        if ctx.needs[1] and ctx.needs[2]:
+            return dx, *ops.parameter_grads(ctx.be, x=ctx.input_raw(0), dy=dy, geometry=geometry)
         dw = ops.weight_grad(ctx.be, x=ctx.input_raw(0), dy=dy, geometry=geometry) if ctx.needs[1] else None
         return dx, dw, ops.bias_grad(ctx.be, dy=dy) if ctx.needs[2] else None
 

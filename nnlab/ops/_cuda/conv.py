@@ -164,5 +164,11 @@ def bias_grad(be: Backend, *, dy: Any) -> Any:
     return sum_parts(be, parts, dy.dtype, inputs=1, taps=1)
 
 
+def parameter_grads(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
+    if conv_mma.takes(be, geometry, x.dtype):
+        return conv_mma.parameter_grads(be, x=x, dy=dy, geometry=geometry)
+    return weight_grad(be, x=x, dy=dy, geometry=geometry), bias_grad(be, dy=dy)
+
+
 def _channel_blocks(channels: int, last: bool) -> int:
     return -(-channels // SUMCHANNELS) if last else channels

@@ -128,7 +128,17 @@ def input_grad(be: Backend, *, dy: Any, w: Any, b: Any = None, geometry: ConvGeo
 
 
 def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
-    g, chunk = geometry, _chunk(x.dtype)
+    return _weight_grad(be, x, dy, geometry, False)[0]
+
+
+def parameter_grads(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
+    dw, parts = _weight_grad(be, x, dy, geometry, True)
+    return dw, sum_parts(be, parts, x.dtype, inputs=1, taps=1)[: geometry.w_shape[0]]
+
+
+def _weight_grad(be: Backend, x: Any, dy: Any, g: ConvGeometry, biased: bool) -> tuple[Any, Any]:
+    """dw, and the parts of the bias' gradient if ``biased``."""
+    chunk = _chunk(x.dtype)
     filled = _filled(g, chunk)
     given, terms, taps = sizes(filled), g.y_shape[0] * prod(g.out_size), prod(g.kernel)
     kernel = _kernel("weight_grad", x.dtype)
@@ -136,12 +146,14 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
     share = _share(terms, grid.blocks[0])
     count = max(1, -(-terms // share))
     parts = be.xp.empty((count, *filled.w_shape), np.float32)
+    bias_parts = be.xp.empty((count, filled.w_shape[0]) if biased else 0, np.float32)
     launch(
         be, kernel, threads=replace(grid, blocks=(grid.blocks[0] * count,)), x=_last(be, x, chunk),
-        dy=_last(be, dy, chunk), parts=parts, images=g.x_shape[0], share=share, **given,
+        dy=_last(be, dy, chunk), parts=parts, bias_parts=bias_parts, images=g.x_shape[0], share=share,
+        biased=int(biased), **given,
     )  # fmt: skip
     dw = sum_parts(be, parts, x.dtype, inputs=given["inputs"], taps=taps)
-    return be.xp.asarray(dw[: g.w_shape[0], : g.w_shape[1]], order="C")
+    return be.xp.asarray(dw[: g.w_shape[0], : g.w_shape[1]], order="C"), bias_parts
 
 
 def _share(terms: int, blocks: int) -> int:

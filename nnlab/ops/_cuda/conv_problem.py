@@ -10,6 +10,7 @@ from nnlab.cuda.launch import Kernel, launch
 from nnlab.geometry import ConvGeometry
 from nnlab.ops._cuda import windows
 from nnlab.ops._cuda.memory import empty as empty  # for conv_mma
+from nnlab.ops._cuda.memory import memory_of as memory_of
 
 CHANNELS = dict.fromkeys(("groups", "inputs", "outputs"), "index")
 PERIODS = dict.fromkeys(("period_d", "period_h", "period_w"), "index")
@@ -21,8 +22,10 @@ _SIZES = {"images": "index", **CHANNELS}
 MMA_PARAMETERS = {  # of the three kernels on tensor cores
     "forward": {**FORWARD_ARRAYS, **_SIZES, "biased": "int32", **windows.PARAMETERS},
     "input_grad": {**INPUT_GRAD_ARRAYS, **_SIZES, "biased": "int32", **PERIODS, **windows.PARAMETERS},
-    "weight_grad": {**WEIGHT_GRAD_ARRAYS, **_SIZES, "share": "index", **windows.PARAMETERS},
-}
+    "weight_grad": {
+        **WEIGHT_GRAD_ARRAYS, "bias_parts": "acc*", **_SIZES, "share": "index", "biased": "int32", **windows.PARAMETERS,
+    },
+}  # fmt: skip
 
 _COUNTS = dict.fromkeys(("n", "count", "inputs", "taps"), "index")
 _SUM = Kernel("conv", "conv_sum", {"parts": "acc*", "total": "scalar*", **_COUNTS}, variants={"TILE_ROWS": (64,)})
