@@ -6,7 +6,8 @@
 // A thread takes four consecutive elements, the words of one Philox block, so that element i's word depends on
 // (seed, offset, i) alone: not on the launch shape, the device or the dtype. Integers are compared, hence the masks of all
 // devices agree bit for bit. The threshold goes up to 2^32, which no word reaches. Half types are multiplied in float32
-// and rounded once. A dropped NaN or infinity becomes 0.
+// and rounded once. A dropped NaN or infinity becomes 0. Seed and
+// offset lie in device memory, so that a recorded step (a CUDA graph) can be run again with the next draw.
 //
 // Memory: forward reads n elements, writes n elements and n bytes; backward reads n elements and n bytes, writes n
 // elements.
@@ -20,10 +21,11 @@ extern "C" __global__ void dropout_forward(
     const scalar_t* __restrict__ x,  // [n]
     scalar_t* __restrict__ y,        // [n]
     bool* __restrict__ mask,         // [n]
-    index_t n, uint64 threshold, acc_t scale, uint64 seed, uint64 offset) {
+    const uint64* __restrict__ draw,  // [2]: seed, offset
+    index_t n, uint64 threshold, acc_t scale) {
   const index_t blocks = (n + 3) / 4;
   for (index_t block = first_index(); block < blocks; block += index_stride()) {
-    const Words4 words = random_words(seed, offset, (uint64)block);
+    const Words4 words = random_words(draw[0], draw[1], (uint64)block);
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const index_t i = 4 * block + j;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnlab.backend import Backend
+from nnlab.backend.graphs import draw
 from nnlab.cuda.launch import Kernel, launch
 from nnlab.ops.dropout import Saved, scale, threshold
 
@@ -15,11 +16,10 @@ _FORWARD = Kernel(
         "x": "scalar*",
         "y": "scalar*",
         "mask": "bool*",
+        "draw": "uint64*",
         "n": "index",
         "threshold": "uint64",
         "scale": "acc",
-        "seed": "uint64",
-        "offset": "uint64",
     },
 )
 _BACKWARD = Kernel(
@@ -36,7 +36,7 @@ def forward(be: Backend, *, x: Any, p: float, seed: int, offset: int) -> tuple[A
     saved = Saved(mask, scale(p))
     launch(
         be, _FORWARD, threads=-(-x.size // 4),
-        x=x, y=y, mask=mask, n=x.size, threshold=threshold(p), scale=saved.scale, seed=seed, offset=offset,
+        x=x, y=y, mask=mask, draw=draw(be, seed, offset), n=x.size, threshold=threshold(p), scale=saved.scale,
     )  # fmt: skip
     return y, saved
 
