@@ -132,7 +132,12 @@ class StepGraphs:
             self.trainer.update(group)
 
     def _first(self, key: Any, group: list[Batch]) -> None:
-        step = self.steps[key] = _Step(self.trainer)
+        try:
+            step = self.steps[key] = _Step(self.trainer)
+        except Exception as error:  # no memory for its workspace, no cuBLAS
+            self._give_up(str(error))
+            self.trainer.update(group)
+            return
         with step.graph.warmup():
             self.trainer.update(group)
 

@@ -190,7 +190,7 @@ def test_nothing_is_made_and_nothing_waits(tmp_path: Path, monkeypatch: pytest.M
     trainer, _ = run(tmp_path, True, epochs=4, callbacks=[Watch()], poll_every=100)
     trainer.fit()
     assert seen[-7:] == [2] * 7
-    assert all(step.replays > 2 for step in trainer.graphs.steps.values())
+    assert all(step.replays >= 2 for step in trainer.graphs.steps.values())
 
 
 class Looking(nn.Module):
