@@ -43,7 +43,7 @@ class CUDAGraph:
         self._recording = self._be.recording()
         self._numbers = Numbers(self._be, self._recording)
         self._base = self._count = 0  # of the default generator: the first draw recorded, and how many
-        self._ready = False
+        self._begun = self._ready = False
 
     def warmup(self) -> AbstractContextManager[None]:
         """Context in which a step is run as always, in the memory that the graph will use."""
@@ -53,8 +53,9 @@ class CUDAGraph:
     @contextmanager
     def record(self, tensors: Sequence[Any] = ()) -> Iterator[None]:
         """Context that records; see :func:`graph`."""
-        if self._ready:
+        if self._begun:
             raise CaptureError("[CUDAGraph] a graph is recorded once; make a new one")
+        self._begun = True
         before = default_generator.get_state()
         try:
             with self._numbers.record(), self._recording.recorded(tensors):
