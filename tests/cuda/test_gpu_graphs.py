@@ -91,7 +91,7 @@ def test_a_look_is_refused_and_the_card_goes_on() -> None:
         x[x > 0]
 
     for look in (lambda: x.sum().item(), get_backend(DEVICE).synchronize, _pick):
-        with pytest.raises(Exception) as error, graph(CUDAGraph(DEVICE)):  # noqa: PT011, B017
+        with pytest.raises(Exception) as error, graph(CUDAGraph(DEVICE)):
             look()
         assert look is _pick or isinstance(error.value, CaptureError)  # what picks is refused by CuPy or CUDA
     assert (x * 2).tolist() == [2, 2, 2]
