@@ -18,14 +18,15 @@
 #include "include/types.cuh"
 
 extern "C" __global__ void dropout_forward(
-    const scalar_t* __restrict__ x,  // [n]
-    scalar_t* __restrict__ y,        // [n]
-    bool* __restrict__ mask,         // [n]
+    const scalar_t* __restrict__ x,   // [n]
+    scalar_t* __restrict__ y,         // [n]
+    bool* __restrict__ mask,          // [n]
     const uint64* __restrict__ draw,  // [2]: seed, offset
     index_t n, uint64 threshold, acc_t scale) {
+  const uint64 seed = draw[0], offset = draw[1];
   const index_t blocks = (n + 3) / 4;
   for (index_t block = first_index(); block < blocks; block += index_stride()) {
-    const Words4 words = random_words(draw[0], draw[1], (uint64)block);
+    const Words4 words = random_words(seed, offset, (uint64)block);
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const index_t i = 4 * block + j;
