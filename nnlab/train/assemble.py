@@ -126,6 +126,7 @@ def assemble(
         clip_norm=config.clip_norm,
         checkpoint_every=config.checkpoint_every,
         poll_every=config.poll_every,
+        graph="auto" if config.graph is None else config.graph,
         fast_dev_run=config.fast_dev_run,
         overfit_batches=config.overfit_batches,
         unit=unit,
