@@ -128,6 +128,6 @@ def _run(
 
 
 def optimization(settings: RunConfig) -> str:
-    """Optimizer, rate and schedule in words."""
+    """Optimizer, rate, schedule and precision in words."""
     schedule = f"{settings.schedule} schedule" if settings.schedule != "none" else "constant rate"
-    return f"{settings.optimizer}, lr {settings.lr:g}, {schedule}"
+    return f"{settings.optimizer}, lr {settings.lr:g}, {schedule}, {settings.precision}"

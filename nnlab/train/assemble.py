@@ -124,6 +124,7 @@ def assemble(
         out=folder,
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
+        precision=config.precision,
         checkpoint_every=config.checkpoint_every,
         poll_every=config.poll_every,
         graph="auto" if config.graph is None else config.graph,

@@ -25,6 +25,7 @@ from nnlab.train.evaluate import Evaluation, evaluate
 from nnlab.train.graphs import StepGraphs
 from nnlab.train.interrupt import Interrupted, Signals
 from nnlab.train.logs import Row
+from nnlab.train.mixed import Precision
 from nnlab.train.nonfinite import find_culprit, first_bad, gradients
 from nnlab.train.sums import Sums, examples
 
@@ -58,6 +59,8 @@ class Trainer:
         out: run folder; None: nothing is saved.
         accumulate: batches whose gradients make one step.
         clip_norm: largest total norm of the gradients.
+        precision: ``float32`` (the default), ``tf32``, ``bf16`` or ``fp16`` (:mod:`nnlab.train.mixed`), of validation
+            too. With ``fp16`` a step whose gradients overflow changes no weight.
         checkpoint_every: steps between checkpoints inside an epoch; 0: none.
         poll_every: steps between looks at the loss; default 1 on the CPU, 20 on a GPU; always 1 without ``out``.
         fast_dev_run: one epoch of three batches.
@@ -100,6 +103,7 @@ class Trainer:
         out: str | Path | None = None,
         accumulate: int = 1,
         clip_norm: float | None = None,
+        precision: str = "float32",
         checkpoint_every: int = 500,
         poll_every: int | None = None,
         fast_dev_run: bool = False,
@@ -118,6 +122,7 @@ class Trainer:
             if value < least:
                 raise ArgumentError(complaint("Trainer", name, f"be at least {least}", value))
         self.device = get_backend(device).device
+        self.precision = Precision(precision, self.device)
         self.model = model.to(self.device)
         self.optimizer, self.scheduler = optimizer, scheduler
         self.train_loader, self.val_loader = train_loader, val_loader
@@ -171,7 +176,7 @@ class Trainer:
         """
         try:
             self._begin(resume)
-            with Signals() as self._signals:
+            with Signals() as self._signals, self.precision.throughout():
                 self._call("on_fit_start")
                 while self.epoch < self.epochs and self.stop is None:
                     try:
@@ -242,22 +247,26 @@ class Trainer:
 
     def update(self, group: list[Batch]) -> None:
         """Forward, backward and update from one or more batches: all of a step that a graph repeats."""
+        scaler = self.precision.scaler
         self.optimizer.zero_grad()
         total = sum(examples(target) for _, target in group)
         look = self.strict or self.poll_every == 1
         for images, target in group:
             before = default_generator.get_state(), carried.take(self.model)
-            output = self.model(images)
-            loss = self.loss(output, target)
+            with self.precision.autocast():
+                output = self.model(images)
+                loss = self.loss(output, target)
             if look and not math.isfinite(loss.item()):
                 self._blame(images, target, *before)
-            (loss if len(group) == 1 else loss * (examples(target) / total)).backward()
-            if self.strict and first_bad(gradients(self.model)) is not None:
+            scaler.scale(loss if len(group) == 1 else loss * (examples(target) / total)).backward()
+            if self.strict and not scaler.is_enabled() and first_bad(gradients(self.model)) is not None:
                 self._blame(images, target, *before)
             self.sums.add(loss, output, target)
         if self.clip_norm is not None:
+            scaler.unscale_(self.optimizer)
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.optimizer.step()
+        scaler.step(self.optimizer)
+        scaler.update()
 
     def _finish_epoch(self) -> None:
         """Validate, and turn the epoch into a row of the log and a checkpoint."""
@@ -313,7 +322,8 @@ class Trainer:
                 raise _Stop
 
         try:
-            return evaluate(self.model, self.validation, loss=self.loss, device=self.device, on_batch=on_batch)
+            with self.precision.throughout(), self.precision.autocast():
+                return evaluate(self.model, self.validation, loss=self.loss, device=self.device, on_batch=on_batch)
         except _Stop:  # only now the model carries what training left
             self._leave()
 
@@ -342,7 +352,8 @@ class Trainer:
             raise state.Spoilt(f"{spoilt} holds NaN or infinity")
         default_generator.set_state(random_state)
         carried.put(self.model, before)
-        culprit = find_culprit(self.model, self.loss, images, target)
+        with self.precision.autocast():
+            culprit = find_culprit(self.model, self.loss, images, target)
         rate = self.optimizer.param_groups[0]["lr"]
         where = f"epoch {self.epoch + 1}, batch {self.batch + 1}, learning rate {rate:.3g}"
         kept = f"; the checkpoint {self.out / 'last'} is from before" if self.out is not None else ""
