@@ -35,7 +35,8 @@ extern "C" __global__ void __launch_bounds__(workers, 1) conv_mma_precise_weight
     const scalar_t* __restrict__ x,   // [images, in_d, in_h, in_w, groups * inputs]
     const scalar_t* __restrict__ dy,  // [images, out_d, out_h, out_w, groups * outputs]
     acc_t* __restrict__ parts,        // [parts, groups, outputs, taps, inputs]
-    index_t images, index_t groups, index_t inputs, index_t outputs, index_t share, WINDOW_PARAMETERS) {
+    acc_t* __restrict__ bias_parts,   // [parts, groups * outputs], not written unless biased
+    index_t images, index_t groups, index_t inputs, index_t outputs, index_t share, int biased, WINDOW_PARAMETERS) {
   const Window window = WINDOW;
-  weight_grad<true>(x, dy, parts, images, groups, inputs, outputs, share, window);
+  weight_grad<true>(x, dy, parts, bias_parts, images, groups, inputs, outputs, share, biased, window);
 }

@@ -26,6 +26,10 @@ def _in(value: Any) -> Any:
     return value
 
 
+def _in_dict(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _in(value) for name, value in values.items()}
+
+
 def _out(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic) and not isinstance(value, np.dtype):
         return StrictArray(np.asarray(value))
@@ -36,7 +40,7 @@ def _out(value: Any) -> Any:
 
 def _wrapped(function: Any) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
-        return _out(function(*_in(args), **{k: _in(v) for k, v in kwargs.items()}))
+        return _out(function(*_in(args), **_in_dict(kwargs)))
 
     return call
 
@@ -80,9 +84,11 @@ class StrictArray:
 
 
 def _operator(name: str) -> Any:
+    """A method of an operator; like CuPy's it gives an array in row-major order whatever that of its arguments."""
+
     def call(self: StrictArray, *others: Any) -> Any:
         result = getattr(self._a, name)(*_in(others))
-        return self if result is self._a else _out(result)
+        return self if result is self._a else _out(np.asarray(result, order="C"))
 
     return call
 
@@ -122,6 +128,8 @@ class _Module:
             return value
         if isinstance(value, np.ufunc):
             return _Ufunc(value)
+        if name in ("concatenate", "where"):  # like an operator
+            return lambda *args, **kwargs: StrictArray(np.asarray(value(*_in(args), **_in_dict(kwargs)), order="C"))
         return _wrapped(value)
 
 
@@ -132,7 +140,11 @@ class _Ufunc:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
         result = _wrapped(self._ufunc)(*args, **kwargs)
-        return result if out is None else out
+        if out is not None:
+            return out
+        if isinstance(result, StrictArray):
+            return StrictArray(np.asarray(result._a, order="C"))  # as from an operator
+        return result
 
     def __getattr__(self, name: str) -> Any:
         return _wrapped(getattr(self._ufunc, name))

@@ -221,10 +221,22 @@ struct __align__(16) Gradient {
 };
 static_assert(sizeof(Gradient) <= shared_bytes, "shared_bytes is too small");
 
+// A channel's sum over a part of a slice of dy, of which the threads that are tile_m apart have one each.
+__device__ __forceinline__ float channel_sum(const Stage& stage, int thread) {
+  const int m = thread % tile_m;
+  float sum = 0;
+#pragma unroll 4
+  for (int k = thread / tile_m; k < depth; k += workers / tile_m) {
+    sum += to_acc(stage.a[place_in_columns<tile_m / chunk>(k, m / chunk)].of[m % chunk]);
+  }
+  return sum;
+}
+
+// If `biased`, the blocks of the first columns add up the channels of dy as well, from the slices that they multiply.
 template <bool PRECISE>
 __device__ __forceinline__ void weight_grad(
-    const scalar_t* x, const scalar_t* dy, float* parts, index_t images, index_t groups, index_t inputs,
-    index_t outputs, index_t share, const Window& window) {
+    const scalar_t* x, const scalar_t* dy, float* parts, float* bias_parts, index_t images, index_t groups,
+    index_t inputs, index_t outputs, index_t share, int biased, const Window& window) {
   extern __shared__ __align__(16) uint8 bytes[];
   Gradient& shared = *reinterpret_cast<Gradient*>(bytes);
   const Line &d = window.d, &h = window.h, &v = window.w;
@@ -278,6 +290,8 @@ __device__ __forceinline__ void weight_grad(
 
   const index_t count = (end - first + depth - 1) / depth;
   Sums<PRECISE> sums = {};
+  const bool adds = biased != 0 && spot.column0 == 0;
+  float bias = 0;
   find(0);
 #pragma unroll
   for (int s = 0; s < stages - 1; ++s) {
@@ -293,6 +307,7 @@ __device__ __forceinline__ void weight_grad(
     commit_copies();
     find(k + stages);
     multiply_columns(shared.memory.stage[k % stages], sums);
+    if (adds) bias += channel_sum(shared.memory.stage[k % stages], thread);
   }
   __syncthreads();
   put_sums(shared.memory, sums);
@@ -304,4 +319,11 @@ __device__ __forceinline__ void weight_grad(
     const float* sum = &shared.memory.result[i / (tile_n / 4) * result_pitch + i % (tile_n / 4) * 4];
     *reinterpret_cast<float4*>(dw + row * columns + column) = make_float4(sum[0], sum[1], sum[2], sum[3]);
   }
+  if (!adds) return;
+  __syncthreads();
+  shared.memory.result[thread] = bias;
+  __syncthreads();
+  if (thread >= tile_m || spot.row0 + thread >= outputs) return;
+  for (int i = thread + tile_m; i < workers; i += tile_m) bias += shared.memory.result[i];
+  bias_parts[(part * groups + group) * outputs + spot.row0 + thread] = bias;
 }

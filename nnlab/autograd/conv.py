@@ -43,15 +43,17 @@ class Conv(Op):
 
     @staticmethod
     def backward_raw(ctx: Node, dy: Any) -> Any:
-        return *_gradients(ctx, dy), ops.bias_grad(ctx.be, dy=dy) if ctx.needs[2] else None
+        if ctx.needs[1] and ctx.needs[2]:
+            return _input_grad(ctx, dy), *ops.parameter_grads(ctx.be, x=ctx.input_raw(0), dy=dy, geometry=ctx.geometry)
+        return _input_grad(ctx, dy), _weight_grad(ctx, dy), ops.bias_grad(ctx.be, dy=dy) if ctx.needs[2] else None
 
 
-def _gradients(ctx: Node, dy: Any) -> tuple[Any, Any]:
-    """(dx, dw) of a convolution."""
-    geometry = ctx.geometry
-    dx = ops.input_grad(ctx.be, dy=dy, w=ctx.input_raw(1), geometry=geometry) if ctx.needs[0] else None
-    dw = ops.weight_grad(ctx.be, x=ctx.input_raw(0), dy=dy, geometry=geometry) if ctx.needs[1] else None
-    return dx, dw
+def _input_grad(ctx: Node, dy: Any) -> Any:
+    return ops.input_grad(ctx.be, dy=dy, w=ctx.input_raw(1), geometry=ctx.geometry) if ctx.needs[0] else None
+
+
+def _weight_grad(ctx: Node, dy: Any) -> Any:
+    return ops.weight_grad(ctx.be, x=ctx.input_raw(0), dy=dy, geometry=ctx.geometry) if ctx.needs[1] else None
 
 
 class ConvReLU(Op):
@@ -72,7 +74,7 @@ class ConvReLU(Op):
     @staticmethod
     def backward_raw(ctx: Node, dy: Any) -> Any:
         dz, db = relu_ops.backward(ctx.be, dy=dy, saved=_saved(ctx), bias=ctx.needs[2])
-        return *_gradients(ctx, dz), db
+        return _input_grad(ctx, dz), _weight_grad(ctx, dz), db
 
 
 def _saved(ctx: Node) -> Any:

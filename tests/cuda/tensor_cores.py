@@ -50,11 +50,14 @@ def all_passes(case: Case, g: ConvGeometry, last: bool, setting: str) -> None:
         assert conv_mma.takes(case.be, g, case.dtype)
         y = conv.forward(case.be, x=case.put(x), w=case.put(w), b=case.put(b), geometry=g)
         dx = conv.input_grad(case.be, dy=case.put(dy), w=case.put(w), geometry=g)
-        dw = conv.weight_grad(case.be, x=case.put(x), dy=case.put(dy), geometry=g)
+        dw, db = conv.parameter_grads(case.be, x=case.put(x), dy=case.put(dy), geometry=g)
+        alone = conv.weight_grad(case.be, x=case.put(x), dy=case.put(dy), geometry=g)
     case.compare(y, prod(g.w_shape[1:]) + 1, oracle.forward, a, v, b, *window, g.pad_low, g.dilation, g.groups)
     terms = g.w_shape[0] // g.groups * prod(g.kernel)
     case.compare(dx, terms, _gradient, 0, a, v, d, *window, g.dilation, g.groups)
     case.compare(dw, positions, _gradient, 1, a, v, d, *window, g.dilation, g.groups)
+    case.compare(db, positions, _gradient, 2, a, v, dy, *window, g.dilation, g.groups)
+    np.testing.assert_array_equal(case.be.to_numpy(alone), case.be.to_numpy(dw))
 
 
 def _gradient(which: int, *problem: Any) -> np.ndarray:

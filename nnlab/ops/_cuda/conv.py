@@ -21,13 +21,13 @@ from nnlab.ops._cuda.conv_problem import (
     INPUT_GRAD_ARRAYS,
     PERIODS,
     WEIGHT_GRAD_ARRAYS,
-    empty,
-    memory_of,
     periods,
     phases,
     sizes,
     sum_parts,
 )
+from nnlab.ops._cuda.memory import empty, in_order, memory_of
+from nnlab.ops._numpy import layout
 
 DIRECT = 4
 THREADS, TILE_BYTES = 64, 25600  # threads and tile_bytes of kernels/include/tile.cuh
@@ -86,11 +86,17 @@ def _factors(be: Backend, w: Any, b: Any, last: bool) -> dict[str, Any]:
     return {"w": weights, "b": bias, "biased": int(b is not None), "last": int(last)}
 
 
+def _turned(be: Any, x: Any) -> bool:
+    """Whether to put channels last: convolutions on tensor cores that follow take y so, and x is often smaller."""
+    return be.tensor_cores and x.dtype.itemsize < 8
+
+
 def forward(be: Backend, *, x: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:
     g = geometry
     if conv_mma.takes(be, g, x.dtype):
         return conv_mma.forward(be, x=x, w=w, b=b, geometry=g)
-    x, last = memory_of(be, x)
+    last = layout.is_channels_last(x) or _turned(be, x)
+    x = in_order(be, x, last)
     memory, y = empty(be, g.y_shape, x.dtype, last)
     given = {"x": x, "y": memory, **_factors(be, w, b, last), **sizes(g)}
     rows, columns = g.w_shape[0] // g.groups, g.x_shape[0] * prod(g.out_size)
@@ -154,6 +160,12 @@ def bias_grad(be: Backend, *, dy: Any) -> Any:
         last=int(last), share=share,
     )  # fmt: skip
     return sum_parts(be, parts, dy.dtype, inputs=1, taps=1)
+
+
+def parameter_grads(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
+    if conv_mma.takes(be, geometry, x.dtype):
+        return conv_mma.parameter_grads(be, x=x, dy=dy, geometry=geometry)
+    return weight_grad(be, x=x, dy=dy, geometry=geometry), bias_grad(be, dy=dy)
 
 
 def channel_sums(be: Backend, terms: int, channels: int, dtype: Any, last: bool) -> tuple[Grid, int, Any]:

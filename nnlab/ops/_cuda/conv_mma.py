@@ -148,7 +148,17 @@ def input_grad(be: Backend, *, dy: Any, w: Any, b: Any = None, geometry: ConvGeo
 
 
 def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
-    g, chunk, fold = geometry, _chunk(x.dtype), conv_fold.choose(geometry, x.dtype.itemsize)
+    return _weight_grad(be, x, dy, geometry, False)[0]
+
+
+def parameter_grads(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
+    dw, parts = _weight_grad(be, x, dy, geometry, True)
+    return dw, sum_parts(be, parts, x.dtype, inputs=1, taps=1)[: geometry.w_shape[0]]
+
+
+def _weight_grad(be: Backend, x: Any, dy: Any, g: ConvGeometry, biased: bool) -> tuple[Any, Any]:
+    """dw, and the parts of the bias' gradient if ``biased``."""
+    chunk, fold = _chunk(x.dtype), conv_fold.choose(g, x.dtype.itemsize)
     operands = {"x": _last(be, x, chunk) if fold is None else conv_fold.fold_input(be, x, fold)}
     if fold is not None:
         g = fold.inner
@@ -159,13 +169,14 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
     share = _share(terms, grid.blocks[0])
     count = max(1, -(-terms // share))
     parts = be.xp.empty((count, *filled.w_shape), np.float32)
+    bias_parts = be.xp.empty((count, filled.w_shape[0]) if biased else 0, np.float32)
     launch(
         be, kernel, threads=replace(grid, blocks=(grid.blocks[0] * count,)), dy=_last(be, dy, chunk), parts=parts,
-        images=g.x_shape[0], share=share, **operands, **given,
+        bias_parts=bias_parts, images=g.x_shape[0], share=share, biased=int(biased), **operands, **given,
     )  # fmt: skip
     dw = sum_parts(be, parts, x.dtype if fold is None else np.float32, inputs=given["inputs"], taps=taps)
     dw = dw[: g.w_shape[0], : g.w_shape[1]]
-    return be.xp.asarray(dw, order="C") if fold is None else conv_fold.unfold_weight(be, dw, fold, x.dtype)
+    return be.xp.asarray(dw, order="C") if fold is None else conv_fold.unfold_weight(be, dw, fold, x.dtype), bias_parts
 
 
 def _share(terms: int, blocks: int) -> int:
