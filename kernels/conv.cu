@@ -23,7 +23,6 @@
 // Operations: a multiplication and an addition for each tap, channel and result.
 // Source: Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing", IWFHR
 // 2006; Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285.
-#include "include/channel_sum.cuh"
 #include "include/conv.cuh"
 #include "include/indexing.cuh"
 #include "include/tile.cuh"
@@ -129,6 +128,34 @@ extern "C" __global__ void conv_weight_grad(
     const int m = i / tile_columns, n = i % tile_columns;
     if (n < p.columns) dw[(p.row0 + m) * columns + tile.store[n]] = tile.result[m][n];
   }
+}
+
+// Sums over `share` of the (image, position) pairs in which a thread takes every `members`-th: a block adds up `lanes`
+// channels, neighbouring threads neighbouring ones if there are several.
+struct Lane {
+  index_t channel, first, end;
+  int member, members, lanes;
+};
+
+constexpr int sum_threads = 128;
+
+__device__ __forceinline__ Lane lane_of(index_t channel_block, index_t part, index_t share, index_t terms, bool last) {
+  const int lanes = last ? 32 : 1, thread = (int)threadIdx.x;
+  const index_t end = (part + 1) * share;
+  return Lane{channel_block * lanes + thread % lanes, part * share + thread / lanes, end < terms ? end : terms,
+              thread / lanes, sum_threads / lanes, lanes};
+}
+
+// The sum over a lane's members, in member 0.
+__device__ __forceinline__ acc_t sum_members(const Lane& lane, acc_t sum) {
+  __shared__ acc_t sums[sum_threads];
+  const int thread = (int)threadIdx.x;
+  sums[thread] = sum;
+  for (int half = lane.members / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (lane.member < half) sums[thread] += sums[thread + half * lane.lanes];
+  }
+  return sums[thread];
 }
 
 extern "C" __global__ void conv_bias_grad(

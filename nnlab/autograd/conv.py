@@ -73,8 +73,7 @@ class ConvReLU(Op):
 
     @staticmethod
     def backward_raw(ctx: Node, dy: Any) -> Any:
-        dz, db = relu_ops.backward(ctx.be, dy=dy, saved=_saved(ctx), bias=ctx.needs[2])
-        return _input_grad(ctx, dz), _weight_grad(ctx, dz), db
+        return Conv.backward_raw(ctx, relu_ops.backward(ctx.be, dy=dy, saved=_saved(ctx)))
 
 
 def _saved(ctx: Node) -> Any:
@@ -88,7 +87,7 @@ class ConvReLUGrad(Op):
     @staticmethod
     def forward(ctx: Node, dy: Any, saved: Any) -> Any:
         ctx.saved = saved
-        return relu_ops.backward(ctx.be, dy=dy, saved=saved, bias=False)[0]
+        return relu_ops.backward(ctx.be, dy=dy, saved=saved)
 
     @staticmethod
     def backward(ctx: Node, g: Tensor) -> Any:

@@ -22,7 +22,6 @@ def forward(
     return body(be, "conv_relu").forward(be, x=x, w=w, b=b, geometry=geometry, keep=keep)
 
 
-def backward(be: Backend, *, dy: Any, saved: Any, bias: bool = True) -> tuple[Any, Any]:
-    """(dz, db): dz = dy where y is not 0, else 0, the gradient of the convolution's result; db (O,) the sum of dz over
-    all axes but 1, None unless ``bias``."""
-    return body(be, "conv_relu").backward(be, dy=dy, saved=saved, bias=bias)
+def backward(be: Backend, *, dy: Any, saved: Any) -> Any:
+    """dz = dy where y is not 0, else 0: the gradient of the convolution's result."""
+    return body(be, "conv_relu").backward(be, dy=dy, saved=saved)

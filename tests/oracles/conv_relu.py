@@ -16,10 +16,9 @@ def mask(y, chunk: int) -> np.ndarray:
     return found
 
 
-def backward(dy, y) -> tuple[np.ndarray, np.ndarray]:
-    """(dz, db): dy where y is not 0 (NaN is not), and its sum over each channel."""
-    dz, db = np.zeros(y.shape), np.zeros(y.shape[1])
+def backward(dy, y) -> np.ndarray:
+    """dy where y is not 0 (NaN is not)."""
+    dz = np.zeros(y.shape)
     for i in np.ndindex(y.shape):
         dz[i] = 0.0 if y[i] == 0 else dy[i]
-        db[i[1]] += dz[i]
-    return dz, db
+    return dz

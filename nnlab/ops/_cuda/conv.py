@@ -31,7 +31,7 @@ from nnlab.ops._numpy import layout
 
 DIRECT = 4
 THREADS, TILE_BYTES = 64, 25600  # threads and tile_bytes of kernels/include/tile.cuh
-SUM_THREADS, SUMCHANNELS = 128, 32  # sum_threads and the lanes of channels in kernels/include/channel_sum.cuh
+SUM_THREADS, SUMCHANNELS = 128, 32  # sum_threads and the lanes of channels in kernels/conv.cu
 
 # A part of a weight or bias gradient adds up so many terms, fewer if there would not be so many blocks else, but at
 # least 64 slices of a tile, or 32 terms a thread, or of a bias gradient with channels last 128.
@@ -154,10 +154,12 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
 def bias_grad(be: Backend, *, dy: Any) -> Any:
     images, channels, positions = dy.shape[0], dy.shape[1], prod(dy.shape[2:])
     dy, last = memory_of(be, dy)
-    grid, share, parts = channel_sums(be, images * positions, channels, dy.dtype, last)
+    blocks = _channel_blocks(channels, last)
+    share, count = shares(images * positions, blocks, LEAST_BIAS_SHARE if last else LEAST_SUM_SHARE)
+    parts = be.xp.empty((count, channels), accumulator(dy.dtype))
     launch(
-        be, _BIAS_GRAD, threads=grid, dy=dy, parts=parts, images=images, channels=channels, positions=positions,
-        last=int(last), share=share,
+        be, _BIAS_GRAD, threads=Grid((blocks * count,), (SUM_THREADS,)), dy=dy, parts=parts, images=images,
+        channels=channels, positions=positions, last=int(last), share=share,
     )  # fmt: skip
     return sum_parts(be, parts, dy.dtype, inputs=1, taps=1)
 
@@ -166,14 +168,6 @@ def parameter_grads(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> 
     if conv_mma.takes(be, geometry, x.dtype):
         return conv_mma.parameter_grads(be, x=x, dy=dy, geometry=geometry)
     return weight_grad(be, x=x, dy=dy, geometry=geometry), bias_grad(be, dy=dy)
-
-
-def channel_sums(be: Backend, terms: int, channels: int, dtype: Any, last: bool) -> tuple[Grid, int, Any]:
-    """(grid, terms of a part, parts (count, channels)) of sums of so many terms for each channel."""
-    blocks = _channel_blocks(channels, last)
-    share, count = shares(terms, blocks, LEAST_BIAS_SHARE if last else LEAST_SUM_SHARE)
-    parts = be.xp.empty((count, channels), accumulator(dtype))
-    return Grid((blocks * count,), (SUM_THREADS,)), share, parts
 
 
 def _channel_blocks(channels: int, last: bool) -> int:

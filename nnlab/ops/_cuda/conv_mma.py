@@ -153,10 +153,10 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
 
 def parameter_grads(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
     dw, parts = _weight_grad(be, x, dy, geometry, True)
-    fold = conv_fold.choose(geometry, x.dtype.itemsize)
-    if fold is not None:  # outputs that are channels of one place are parts of one sum
-        parts = parts.reshape(len(parts) * fold.together, -1)
-    return dw, sum_parts(be, parts, x.dtype, inputs=1, taps=1)[: geometry.w_shape[0]]
+    outputs, chunk = geometry.w_shape[0], _chunk(x.dtype)
+    if outputs % chunk == 0:  # outputs that are channels of one place are further parts
+        parts = parts.reshape(-1, outputs)
+    return dw, sum_parts(be, parts, x.dtype, inputs=1, taps=1)[:outputs]
 
 
 def _weight_grad(be: Backend, x: Any, dy: Any, g: ConvGeometry, biased: bool) -> tuple[Any, Any]:

@@ -13,19 +13,13 @@ from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, launch
 from nnlab.geometry import ConvGeometry
 from nnlab.ops._cuda import conv, conv_mma, relu
-from nnlab.ops._cuda.conv_problem import memory_of, sum_parts
+from nnlab.ops._cuda.conv_problem import memory_of
 
 _FORWARD = Kernel("conv_relu", "conv_relu_forward", {"y": "scalar*", "n": "index"})
 _BACKWARD = Kernel(
     "conv_relu",
     "conv_relu_backward",
-    {
-        "dy": "scalar*",
-        "mask": "uint8*",
-        "dz": "scalar*",
-        "parts": "acc*",
-        **dict.fromkeys(("positions", "channels", "share"), "index"),
-    },
+    {"dy": "scalar*", "mask": "uint8*", "dz": "scalar*", "n": "index", "channels": "index"},
 )
 
 
@@ -40,16 +34,10 @@ def forward(
     return y, y if keep else None
 
 
-def backward(be: Backend, *, dy: Any, saved: Any, bias: bool = True) -> tuple[Any, Any]:
+def backward(be: Backend, *, dy: Any, saved: Any) -> Any:
     if saved.dtype != np.uint8:
-        dz = relu.backward(be, dy=dy, y=saved)
-        return dz, conv.bias_grad(be, dy=dz) if bias else None
+        return relu.backward(be, dy=dy, y=saved)
     given = be.xp.asarray(be.xp.moveaxis(dy, 1, -1), order="C")
-    dz, channels = be.xp.empty(given.shape, dy.dtype), dy.shape[1]
-    grid, share, parts = conv.channel_sums(be, len(saved), channels, dy.dtype, True)
-    launch(
-        be, _BACKWARD, threads=grid, dy=given, mask=saved, dz=dz, parts=parts, positions=len(saved), channels=channels,
-        share=share,
-    )  # fmt: skip
-    db = sum_parts(be, parts, dy.dtype, inputs=1, taps=1) if bias else None
-    return be.xp.moveaxis(dz, -1, 1), db
+    dz = be.xp.empty(given.shape, dy.dtype)
+    launch(be, _BACKWARD, threads=saved.size, dy=given, mask=saved, dz=dz, n=saved.size, channels=dy.shape[1])
+    return be.xp.moveaxis(dz, -1, 1)

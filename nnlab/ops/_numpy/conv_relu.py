@@ -21,6 +21,5 @@ def forward(
     return y, y if keep else None
 
 
-def backward(be: Backend, *, dy: Any, saved: Any, bias: bool = True) -> tuple[Any, Any]:
-    dz = relu.backward(be, dy=dy, y=saved)
-    return dz, conv.bias_grad(be, dy=dz) if bias else None
+def backward(be: Backend, *, dy: Any, saved: Any) -> Any:
+    return relu.backward(be, dy=dy, y=saved)
