@@ -206,10 +206,13 @@ class World:
         self.allocators: list[Any] = ["default"]
         self.stack = [Stream(self, "outer")]
         pool = SimpleNamespace(malloc=lambda size: size)
-        self.module = SimpleNamespace(**vars(CUPY))
+        pinned = SimpleNamespace(malloc=lambda size: f"{size} pinned bytes")
+        self.pinned: Any = pinned.malloc
+        self.module = SimpleNamespace(**vars(CUPY), ndarray=np.ndarray, get_default_pinned_memory_pool=lambda: pinned)
         self.module.cuda = SimpleNamespace(
             Stream=lambda non_blocking: Stream(self, "own"), MemoryPool=lambda: pool,
             Event=lambda disable_timing: object(), get_current_stream=lambda: self.stack[-1],
+            set_pinned_memory_allocator=lambda malloc: setattr(self, "pinned", malloc),
             using_allocator=self.using, get_cublas_handle=lambda: 1,
             memory=SimpleNamespace(OutOfMemoryError=LookupError),
             runtime=SimpleNamespace(
@@ -247,7 +250,9 @@ def test_a_step_is_recorded_in_its_own_memory_and_launched(world: World, be: Any
     _, place, size = world.log[1][1:]
     assert world.log == [("stream", 77, 5), ("workspace", 77, place, 32 << 20)]
     assert size == 32 << 20
-    assert place == recording._workspace.data.ptr
+    assert place == recording._lane.workspace.data.ptr
+    assert be.recording()._lane is recording._lane  # one handle and workspace for all
+    assert len(world.log) == 2
     world.log.clear()
     with recording.working:
         assert be.xp is not world.module
@@ -312,3 +317,22 @@ def test_numbers_keep_their_places(world: World, be: Any) -> None:
     assert drawn.tolist() == [5, 2]
     assert numbers(be, [0.1]).tolist() == [0.1]
     assert draw(be, 3, 4).tolist() == [3, 4]
+
+
+def test_a_copy_of_cupys_own_from_the_host_is_refused(world: World, be: Any) -> None:
+    recording = be.recording()
+    places = Numbers(be, recording)
+    refused = pytest.raises(CaptureError, match="copies numbers from the host")
+    with refused, places.record(), recording.recorded([]):
+        world.pinned(8)
+    with recording.recorded([]):
+        assert world.pinned(8) == "8 pinned bytes"  # another thread's
+    assert world.pinned is world.module.get_default_pinned_memory_pool().malloc
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_many_arrays_are_joined_without_a_table(world: World, be: Any, axis: int) -> None:
+    parts = [put(np.random.default_rng(i).standard_normal((2, 3, 4))) for i in range(9)]
+    with be.recording().working:
+        found = be.xp.concatenate(parts, axis=axis)
+    np.testing.assert_array_equal(found, np.concatenate(parts, axis=axis))
