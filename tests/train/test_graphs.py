@@ -94,6 +94,10 @@ def same(one: Trainer, other: Trainer) -> None:
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], name)
+    for p, q in zip(one.model.parameters(), other.model.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None)
+        if p.grad is not None:
+            np.testing.assert_array_equal(p.grad.cpu().numpy(), q.grad.cpu().numpy())
     drop = ("seconds", "examples_per_second")
     assert [{k: v for k, v in row.items() if k not in drop} for row in one.history] == [
         {k: v for k, v in row.items() if k not in drop} for row in other.history
