@@ -262,6 +262,21 @@ def test_what_cannot_be_a_graph_says_so(tmp_path: Path) -> None:
     assert Trainer(on_cpu.model, on_cpu.optimizer, trainer.train_loader, epochs=1).graphs.wanted is False
 
 
+def test_a_hook_that_comes_later(tmp_path: Path) -> None:
+    calls: list[int] = []
+    places = [
+        lambda t: t.model[0].register_forward_hook(lambda *given: calls.append(t.step)),
+        lambda t: t.model[0].weight.register_hook(lambda gradient: calls.append(t.step)),
+    ]
+    for number, place in enumerate(places):
+        calls.clear()
+        notes = Notes()
+        trainer, _ = run(tmp_path / str(number), True, callbacks=[Turn(place, (10,)), notes])
+        trainer.fit()
+        assert calls == list(range(10, 21))
+        assert notes.texts[0].endswith("has a hook, which a graph would not call")
+
+
 class Own(optim.SGD):
     """Its numbers would be those of the recording."""
 
