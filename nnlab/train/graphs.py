@@ -23,7 +23,7 @@ MOST = 8
 """Graphs at most, each of which keeps the memory of a step; steps of further shapes run without."""
 
 _FUTILE = 3  # graphs in a row that were dropped before they had run again
-_PLAIN = (bool, int, float, str, tuple, type(None))
+_PLAIN = {bool, int, float, str, tuple, type(None)}  # attributes of modules that are compared
 
 
 class _Step:
@@ -41,7 +41,7 @@ class _Step:
             Exception: it cannot be recorded; nothing has happened.
         """
         self.inputs = [(clone(images), clone(target)) for images, target in group]
-        self.facts = list(facts(trainer))
+        self.facts = facts(trainer)
         self.kept = list(_arrays(trainer))  # facts know them by identity
         self.total = sum(examples(target) for _, target in group)
         before = _Host(trainer)
@@ -63,7 +63,7 @@ class _Step:
         Raises:
             Changed: the step is another one by now; nothing has happened.
         """
-        if self.facts != list(facts(trainer)):
+        if self.facts != facts(trainer):
             raise Changed("the network, its tensors or the Trainer's settings are not what they were")
         before = _Host(trainer)
         with self.graph.warmup():
@@ -97,14 +97,15 @@ class StepGraphs:
 
     def run(self, group: list[Batch]) -> None:
         """One step."""
-        reason = self._why_not() if self.wanted else None
-        if reason is not None:
-            self._give_up(reason)
+        key = tuple((one.shape, one.dtype) for pair in group for one in pair)
+        step = self.steps.get(key)
+        if self.wanted and (step is None or not step.ready or self.trainer.poll_every == 1):
+            reason = self._why_not()
+            if reason is not None:
+                self._give_up(reason)
         if not self.wanted:
             self.trainer.update(group)
             return
-        key = tuple((one.shape, one.dtype) for pair in group for one in pair)
-        step = self.steps.get(key)
         if step is None:
             if len(self.steps) == MOST:
                 self.trainer.update(group)
@@ -150,7 +151,7 @@ class StepGraphs:
         trainer = self.trainer
         if not hasattr(get_backend(trainer.device), "recording"):
             return f"the device {trainer.device} has none"
-        if trainer.strict or trainer.poll_every == 1:
+        if trainer.poll_every == 1:
             return "every loss is looked at (poll_every 1)"
         if not trainer.optimizer.capturable():
             return f"{type(trainer.optimizer).__name__} keeps its numbers on the host"
@@ -201,19 +202,32 @@ def _arrays(trainer: Trainer) -> Iterator[Any]:
     return (tensor._data for tensor in _tensors(trainer))
 
 
-def facts(trainer: Trainer) -> Iterator[Any]:
-    """All that decides what a step launches, as far as Python can tell: a graph does as long as they stay the same."""
-    yield trainer.clip_norm
-    yield id(trainer.loss)
-    yield is_autocast_enabled(trainer.device.type)
-    yield get_float32_matmul_precision()
-    yield get_float32_conv_precision()
-    for module in _modules(trainer):
-        yield id(module)
-        for name, value in vars(module).items():
-            if isinstance(value, _PLAIN):
-                yield name, value
-        for tensor in (*module._parameters.values(), *module._buffers.values()):
-            yield None if tensor is None else (id(tensor._data), tensor._requires_grad)
-    for tensor in trainer.sums.tensors():
-        yield id(tensor._data)
+def facts(trainer: Trainer) -> list[Any]:
+    """All that decides what a step launches, as far as Python can tell: a graph does as long as they stay the same.
+
+    It is gathered before every step, so it is kept quick.
+    """
+    found: list[Any] = [
+        trainer.clip_norm,
+        id(trainer.loss),
+        is_autocast_enabled(trainer.device.type),
+        get_float32_matmul_precision(),
+        get_float32_conv_precision(),
+        *(id(tensor._data) for tensor in trainer.sums.tensors()),
+    ]
+    waiting: list[Any] = [trainer.model]
+    if isinstance(trainer.loss, Module):
+        waiting.append(trainer.loss)
+    while waiting:
+        module = waiting.pop()
+        if module is None:
+            continue
+        own = module.__dict__
+        found.append(id(module))
+        found.append(bool(own["_hooks"] or own["_pre_hooks"]))
+        found += [value for value in own.values() if type(value) in _PLAIN]
+        for tensors in (own["_parameters"], own["_buffers"]):
+            for tensor in tensors.values():
+                found += (None,) if tensor is None else (id(tensor._data), tensor._requires_grad, bool(tensor._hooks))
+        waiting += own["_modules"].values()
+    return found

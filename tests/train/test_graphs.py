@@ -94,6 +94,10 @@ def same(one: Trainer, other: Trainer) -> None:
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], name)
+    for p, q in zip(one.model.parameters(), other.model.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None)
+        if p.grad is not None:
+            np.testing.assert_array_equal(p.grad.cpu().numpy(), q.grad.cpu().numpy())
     drop = ("seconds", "examples_per_second")
     assert [{k: v for k, v in row.items() if k not in drop} for row in one.history] == [
         {k: v for k, v in row.items() if k not in drop} for row in other.history
@@ -256,6 +260,21 @@ def test_what_cannot_be_a_graph_says_so(tmp_path: Path) -> None:
     on_cpu.fit()
     assert notes.texts[1:] == ["no graph: the device cpu has none"]
     assert Trainer(on_cpu.model, on_cpu.optimizer, trainer.train_loader, epochs=1).graphs.wanted is False
+
+
+def test_a_hook_that_comes_later(tmp_path: Path) -> None:
+    calls: list[int] = []
+    places = [
+        lambda t: t.model[0].register_forward_hook(lambda *given: calls.append(t.step)),
+        lambda t: t.model[0].weight.register_hook(lambda gradient: calls.append(t.step)),
+    ]
+    for number, place in enumerate(places):
+        calls.clear()
+        notes = Notes()
+        trainer, _ = run(tmp_path / str(number), True, callbacks=[Turn(place, (10,)), notes])
+        trainer.fit()
+        assert calls == list(range(10, 21))
+        assert notes.texts[0].endswith("has a hook, which a graph would not call")
 
 
 class Own(optim.SGD):
