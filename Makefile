@@ -28,12 +28,13 @@ peer: $(VENV)/.installed-test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 \
 		$$(grep -rl --include='*.py' 'importorskip("torch"' tests) tests/test_agreement.py $(ARGS)
 
-# Every kernel compiled for every architecture and held against tools/budget.json, and the array code looked up in CuPy;
-# needs no GPU.   make kernels ARGS='--update --reason "why"'
+# Every kernel compiled for every architecture and held against tools/budget.json, the machine code of the tensor-core
+# kernels read, and the array code looked up in CuPy; needs no GPU.   make kernels ARGS='--update --reason "why"'
 kernels: $(VENV)/.installed-kernels
 	$(BIN)/python -m tools.budget $(ARGS)
 	$(BIN)/python -m pytest tests/cuda/test_compiler.py tests/cuda/test_array_code.py tests/cuda/test_backend.py \
-		tests/test_device_code.py
+		tests/test_device_code.py tests/cuda/test_sass.py --require-nvdisasm \
+		$(if $(findstring --update,$(ARGS)),--update-sass)
 
 # The kernels changed in small ways: do the tests notice?   make mutate ARGS="--sample 40"   make mutate ARGS=relu.cu
 # All of them take an hour or two: with ARGS="--results verdicts.jsonl" a run that was stopped goes on where it was.
@@ -84,7 +85,7 @@ clean:
 $(VENV)/.installed-run: EXTRAS := demo,tensorboard
 $(VENV)/.installed-test: EXTRAS := test
 $(VENV)/.installed-lint: EXTRAS := test,lint
-$(VENV)/.installed-kernels: EXTRAS := test,kernels
+$(VENV)/.installed-kernels: EXTRAS := test,kernels,nvdisasm
 $(VENV)/.installed-%: pyproject.toml tools/install.py
 	@command -v $(PYTHON) >/dev/null || { echo "nnlab: $(PYTHON) was not found; Python 3.11 or newer is needed"; exit 1; }
 	@$(PYTHON) tools/install.py $(VENV) $(EXTRAS)

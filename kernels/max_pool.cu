@@ -96,8 +96,9 @@ __device__ __forceinline__ void gather(
     const index_t qh = window_start(h, o.h) + tap.h * h.dilation;
     const index_t qw = window_start(w, o.w) + tap.w * w.dilation;
     const bool real = inside(d, qd) && inside(h, qh) && inside(w, qw);
-    const index_t q = (((o.plane * d.in + qd) * h.in + qh) * w.in + qw) * run + lane;
-    y[i] = real ? x[q] : to_scalar((acc_t)0);
+    scalar_t value = to_scalar((acc_t)0);
+    if (real) value = x[(((o.plane * d.in + qd) * h.in + qh) * w.in + qw) * run + lane];
+    y[i] = value;
   }
 }
 

@@ -39,6 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--checked", action="store_true", help="look at every memory access in tests/cuda/test_variants.py"
     )
     parser.addoption("--update-counts", action="store_true", help="write tests/cuda/counts.json anew")
+    parser.addoption("--update-sass", action="store_true", help="write tests/cuda/sass.json anew")
+    parser.addoption("--require-nvdisasm", action="store_true", help="fail, instead of skipping, without nvdisasm")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

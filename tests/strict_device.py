@@ -26,6 +26,12 @@ def _in(value: Any) -> Any:
     return value
 
 
+def _row_major(result: Any) -> Any:
+    """CuPy's arithmetic gives arrays in row-major order whatever that of its arguments. Those of few dimensions keep it
+    here, so that sums over them have the CPU's bits."""
+    return np.asarray(result, order="C") if isinstance(result, np.ndarray) and result.ndim > 2 else result
+
+
 def _in_dict(values: dict[str, Any]) -> dict[str, Any]:
     return {name: _in(value) for name, value in values.items()}
 
@@ -84,11 +90,9 @@ class StrictArray:
 
 
 def _operator(name: str) -> Any:
-    """A method of an operator; like CuPy's it gives an array in row-major order whatever that of its arguments."""
-
     def call(self: StrictArray, *others: Any) -> Any:
         result = getattr(self._a, name)(*_in(others))
-        return self if result is self._a else _out(np.asarray(result, order="C"))
+        return self if result is self._a else _out(_row_major(result))
 
     return call
 
@@ -128,8 +132,8 @@ class _Module:
             return value
         if isinstance(value, np.ufunc):
             return _Ufunc(value)
-        if name in ("concatenate", "where"):  # like an operator
-            return lambda *args, **kwargs: StrictArray(np.asarray(value(*_in(args), **_in_dict(kwargs)), order="C"))
+        if name in ("concatenate", "where"):
+            return _wrapped(lambda *args, **kwargs: _row_major(value(*args, **kwargs)))
         return _wrapped(value)
 
 
@@ -139,12 +143,8 @@ class _Ufunc:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
-        result = _wrapped(self._ufunc)(*args, **kwargs)
-        if out is not None:
-            return out
-        if isinstance(result, StrictArray):
-            return StrictArray(np.asarray(result._a, order="C"))  # as from an operator
-        return result
+        result = _wrapped(lambda *given, **named: _row_major(self._ufunc(*given, **named)))(*args, **kwargs)
+        return result if out is None else out
 
     def __getattr__(self, name: str) -> Any:
         return _wrapped(getattr(self._ufunc, name))

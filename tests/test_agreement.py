@@ -96,7 +96,8 @@ def test_a_gpus_figure_stands_while_its_kernels_are_these() -> None:
     assert table.on_cuda("Conv2d", "float64", [old, now]) == "5e-16"
     text = table.page(STATED, UNITS, [now])
     row = next(line for line in text.splitlines() if line.startswith("| `Conv2d`"))
-    assert row.endswith(f" | 5e-16 | 0 | - | failed | conv `{digest('conv')}` |")
+    files = ", ".join(f"{unit} `{digest(unit)}`" for unit in ("conv", "conv_mma", "conv_mma_precise"))
+    assert row.endswith(f" | 5e-16 | 0 | - | failed | {files} |")
     assert text.endswith("GPUs with a record: A Card.\n")
     assert table.read(text) == (STATED, UNITS)
 

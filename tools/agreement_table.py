@@ -28,10 +28,11 @@ HEAD = """\
 Made by `make docs` from runs of `tests/nn/agreement.py`; not to be edited. `make test` measures again
 (`tests/test_agreement.py`).
 
-Each layer of `nnlab.nn` runs on a device in a dtype, forward and backward, on up to two rows of the table of cases
-(`tests/nn/cases.py`): the first, and the one with most arguments. A figure is the largest error of any array that comes
-out of these runs: outputs, gradients of inputs and of parameters, running statistics. An array's error is its largest
-difference from the wanted one, divided by the largest number in the wanted one.
+Each layer of `nnlab.nn` runs on a device in a dtype, forward and backward, on up to three rows of the table of cases
+(`tests/nn/cases.py`): the first, the one with most arguments, and of a convolution the one that tensor cores take
+(`emulated` launches their kernels too). A figure is the largest error of any array that comes out of these runs:
+outputs, gradients of inputs and of parameters, running statistics. An array's error is its largest difference from the
+wanted one, divided by the largest number in the wanted one.
 
 - `cpu float64`: the distance from PyTorch's float64 result; the tests allow 1e-10 on all rows (but for `Hardsigmoid`,
   where PyTorch multiplies by a sixth rounded to float32). `no twin`: PyTorch has no such layer, or it draws random

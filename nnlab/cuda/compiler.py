@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from nnlab.backend import cuda
 from nnlab.cuda import sources
 from nnlab.errors import DeviceError, MissingExtraError
 
+_FORMAT = "2"  # of the files in the cache; 1: cubins lacked their last byte
 _OPTIONS = ("--std=c++17", "--ptxas-options=-v", "-lineinfo")
 _FUNCTION = re.compile(r"Compiling entry function '(\w+)'")
 _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -86,8 +88,8 @@ def toolkit_include() -> Path:
 def compile_unit(unit: str, *, arch: str, macros: Mapping[str, str | int], root: Path | None = None) -> Cubin:
     """Compile a kernel file, or take it from the cache.
 
-    The cache key is made of the source with its headers pasted in, the macros, the options, the architecture and
-    NVRTC's version.
+    The cache key is made of the source with its headers pasted in, the macros, the options, the architecture, NVRTC's
+    version and the format of the cache.
 
     Args:
         unit: file name without ``.cu``.
@@ -101,7 +103,7 @@ def compile_unit(unit: str, *, arch: str, macros: Mapping[str, str | int], root:
     """
     text = sources.source(unit, root)
     options = (f"-arch={arch}", *_OPTIONS, *(f"-D{name}={value}" for name, value in sorted(macros.items())))
-    key = sources.digest(text, *options, cuda.nvrtc_version())
+    key = sources.digest(text, *options, cuda.nvrtc_version(), _FORMAT)
     path = cache.folder() / "kernels" / f"{unit}-{arch}-{key[:24]}.cubin"
     report = path.with_suffix(".json")
     if path.is_file() and report.is_file():
@@ -124,6 +126,15 @@ def _nvrtc(text: str, name: str, options: tuple[str, ...]) -> tuple[bytes, str]:
         except nvrtc.NVRTCError as error:
             log = nvrtc.getProgramLog(program).rstrip("\x00\n")
             raise CompileError(f"[nvrtc] {name} does not compile with {' '.join(options)} ({error}):\n{log}") from error
-        return nvrtc.getCUBIN(program), nvrtc.getProgramLog(program)
+        return _whole(nvrtc.getCUBIN(program)), nvrtc.getProgramLog(program)
     finally:
         nvrtc.destroyProgram(program)
+
+
+def _whole(cubin: bytes) -> bytes:
+    """The cubin with its last byte, a zero, which CuPy takes for the end of a string and cuts off.
+
+    An ELF file ends with its program headers; tools that read the file refuse it if it is shorter.
+    """
+    start, size, count = *struct.unpack_from("<Q", cubin, 32), *struct.unpack_from("<HH", cubin, 54)
+    return cubin.ljust(start + size * count, b"\0")

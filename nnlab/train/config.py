@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnlab.train.mixed import PRECISIONS
 from nnlab.train.settings import Settings, option
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad", "adadelta", "rmsprop", "adamax", "nadam", "radam")
@@ -29,6 +30,10 @@ class RunConfig(Settings):
     early_stopping: int | None = option(
         None, "Stop after so many epochs without a better validation result.", group="Training", low=1, extend=True
     )
+    precision: str = option(
+        "float32", "What is multiplied: float32 numbers, TF32 (on GPUs), or bfloat16 or float16 by autocast.",
+        group="Training", choices=PRECISIONS,
+    )  # fmt: skip
     seed: int = option(0, "Seed of everything random.", group="Training", low=0, below=2**63)
     optimizer: str = option("sgd", "Optimizer.", group="Optimizer", choices=OPTIMIZERS)
     lr: float | None = option(None, "Learning rate (after the warm-up).", group="Optimizer", above=0.0)
@@ -54,6 +59,10 @@ class RunConfig(Settings):
     poll_every: int | None = option(
         None, "Steps between looks at the loss; default: 1 on the CPU, 20 on a GPU.",
         group="Running", low=1, extend=True,
+    )  # fmt: skip
+    graph: bool | None = option(
+        None, "Run whole steps as CUDA graphs; default: on a GPU, where steps can be recorded.",
+        group="Running", extend=True,
     )  # fmt: skip
     fast_dev_run: bool = option(False, "Three batches of training and validation, to try everything.", group="Running")
     overfit_batches: int = option(

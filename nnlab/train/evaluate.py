@@ -20,6 +20,7 @@ from nnlab.train import carried
 from nnlab.train.metrics import accuracy, confusion_matrix, softmax
 from nnlab.train.nonfinite import find_culprit
 from nnlab.train.sums import Sums, examples
+from nnlab.types import wide
 
 
 @dataclass
@@ -109,7 +110,7 @@ def evaluate(
                 losses.append(loss(output, target).detach())
                 sums.add(losses[-1], output, target)
                 if target.ndim == 1 or target.dtype.kind not in "iu":
-                    outputs.append(output.detach())
+                    outputs.append(output.detach().to(dtype=wide(output.dtype)))
                     targets.append(target.cpu().numpy())
                 if on_batch is not None:
                     on_batch(examples(target))

@@ -62,6 +62,8 @@ def epoch_line(trainer: Trainer, row: Row) -> str:
     if row["val_accuracy"] is not None:
         parts.append(f"val accuracy {percent(row['val_accuracy'])}")
     parts += [f"lr {row['lr']:.2g}", f"{row['examples_per_second']:.0f} {trainer.unit}/s", clock(row["seconds"])]
+    if trainer.precision.scaler.is_enabled():
+        parts.append(f"loss scale {trainer.precision.scaler.get_scale():g}")
     best = trainer.best is not None and trainer.best["epoch"] == row["epoch"]
     return "  ".join(parts) + ("  *" if best else "")
 

@@ -10,7 +10,6 @@ from nnlab.random import default_generator
 from nnlab.train import carried
 from nnlab.train import checkpoint as files
 from nnlab.train.nonfinite import first_bad
-from nnlab.train.sums import Sums
 
 if TYPE_CHECKING:
     from nnlab.train.trainer import Trainer
@@ -40,6 +39,8 @@ def save(trainer: Trainer, name: str) -> None:
         "loader": trainer.training.identity(),
         "sums": trainer.sums.state(),
         "random": default_generator.get_state(),
+        "precision": trainer.precision.name,
+        "scaler": trainer.precision.scaler.state_dict(),
         "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
         "history": trainer.history,
         "best": trainer.best,
@@ -77,13 +78,17 @@ def restore(trainer: Trainer, name: str) -> None:
             raise CheckpointError(
                 f"[checkpoint] {found.folder} was saved with other training data: {what} was {then}, now it is {now}"
             )
+    then, now = state.get("precision", "float32"), trainer.precision.name
+    if then != now:
+        raise CheckpointError(f"[checkpoint] {found.folder} was saved with precision {then!r}, now it is {now!r}")
     files.load_weights(trainer.model, found)
     carried.put(trainer.model, found.carried)
     trainer.optimizer.load_state_dict(found.optimizer or {})
     if trainer.scheduler is not None:
         trainer.scheduler.load_state_dict(state["scheduler"])
+    trainer.precision.scaler.load_state_dict(state.get("scaler", {}))
     default_generator.set_state(state["random"])
     trainer.epoch, trainer.batch, trainer.step = state["epoch"], state["batch"], state["step"]
     trainer.lr, trainer.history, trainer.best = state["lr"], list(state["history"]), state["best"]
     trainer.result, trainer.stop = None, None
-    trainer.sums = Sums(trainer.device, **state["sums"])
+    trainer.sums.restart(**state["sums"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,16 @@ def test_compiles_without_a_gpu(unit: str) -> None:
     assert cubin.usage
     assert all(name.startswith(f"{unit}_") for name in cubin.usage)
     assert all(0 < usage.registers <= 255 for usage in cubin.usage.values())
+
+
+@pytest.mark.usefixtures("nvrtc")
+def test_a_cubin_is_a_whole_elf_file() -> None:
+    """CuPy's binding of NVRTC drops the last byte, which is one of the program headers'."""
+    cubin = compiler.compile_unit("dropout", arch="sm_80", macros=MACROS).path.read_bytes()
+    program, sections = struct.unpack_from("<QQ", cubin, 32)
+    (size, count), (section_size, section_count) = (struct.unpack_from("<HH", cubin, at) for at in (54, 58))
+    assert len(cubin) == max(program + size * count, sections + section_size * section_count)
+    assert compiler._whole(cubin) == compiler._whole(cubin[:-1]) == cubin
 
 
 @pytest.mark.usefixtures("nvrtc")

@@ -15,10 +15,12 @@ import numpy as np
 
 import nnlab
 from nnlab import nn
+from nnlab.backend import get_backend
 from nnlab.cuda import launch, tuned
 from nnlab.errors import DtypeError
 from tests.nn.case import Case
 from tests.nn.cases import CASES
+from tests.nn.layer_cases import WIDE_CONVOLUTIONS
 from tests.nn.running import run
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -30,16 +32,16 @@ Figure = float | str
 
 
 def rows(name: str) -> list[Case]:
-    """The rows of a layer that are measured: the first, and the one with most arguments."""
+    """The rows of a layer that are measured: the first, the one with most arguments, and that for tensor cores."""
     every = [case for case in CASES if case.name == name]
     busiest = max(every, key=lambda case: len(case.args) + len(case.kwargs) + len(case.call))
-    return [every[0]] if busiest is every[0] else [every[0], busiest]
+    return [case for case in every if any(case is row for row in (every[0], busiest, *WIDE_CONVOLUTIONS))]
 
 
 def entry(name: str, device: str) -> dict[str, Any]:
     """A layer on a device: its figures by dtype (those that are installed), and its kernel files with their digests."""
     figures: dict[str, Figure] = {}
-    with _launched() as units:
+    with _tensor_cores(device), _launched() as units:
         for dtype in DTYPES:
             if can_measure(device, dtype):
                 figures[dtype] = figure(rows(name), device, dtype)
@@ -103,6 +105,19 @@ def _distance(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> fl
             error = difference / (float(np.abs(value).max()) or 1.0)
             worst = max(worst, math.inf if math.isnan(error) else error)
     return worst
+
+
+@contextmanager
+def _tensor_cores(device: str) -> Iterator[None]:
+    """``emulated`` launches what a card with tensor cores would."""
+    be, emulates = get_backend(device), device == "emulated"
+    if emulates:
+        be.tensor_cores = True
+    try:
+        yield
+    finally:
+        if emulates:
+            be.tensor_cores = False
 
 
 @contextmanager

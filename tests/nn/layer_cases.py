@@ -88,6 +88,16 @@ NORMS = [
     _layer("LocalResponseNorm", (2, 3, 4, 5), 3, alpha=0.7, within=True)._replace(peer=False),
 ]
 
+# With as many channels as tensor cores take.
+WIDE_CONVOLUTIONS = [
+    _layer("Conv1d", (1, 12, 11), 12, 16, 3),
+    _layer("Conv2d", (1, 8, 5, 6), 8, 16, 3),
+    _layer("Conv3d", (1, 8, 3, 4, 3), 8, 17, 2),
+    _layer("ConvTranspose1d", (1, 16, 6), 16, 12, 3),
+    _layer("ConvTranspose2d", (1, 16, 3, 4), 16, 8, 2, stride=2),
+    _layer("ConvTranspose3d", (1, 17, 2, 3, 2), 17, 4, 2),
+]
+
 CONVOLUTIONS = [
     _layer("Conv1d", (2, 3, 9), 3, 4, 3),
     _layer("Conv1d", (2, 4, 10), 4, 6, 3, stride=2, padding=1, groups=2),
@@ -123,6 +133,7 @@ CONVOLUTIONS = [
     _layer("ConvTranspose3d", (2, 2, 2, 3, 2), 2, 3, 2, stride=2),
     _layer("ConvTranspose3d", (2, 2, 3, 3, 2), 2, 4, (1, 2, 3), padding=(0, 1, 0), groups=2, stride=(1, 2, 2)),
     _layer("ConvTranspose3d", (2, 2, 3, 2), 2, 2, 2, stride=3, dilation=2, output_padding=1, bias=False),
+    *WIDE_CONVOLUTIONS,
 ]
 
 

@@ -6,14 +6,15 @@ from math import prod
 from typing import Any
 
 from nnlab.backend import Backend
+from nnlab.backend.graphs import draw
 from nnlab.cuda.launch import Kernel, launch
 from nnlab.ops._cuda.memory import array_of, elements, empty, memory_of
 from nnlab.ops.dropout import Saved, scale, threshold
 
-_ARRAYS = {"x": "scalar*", "y": "scalar*", "mask": "bool*", "n": "index"}
-_DRAW = {"threshold": "uint64", "scale": "acc", "seed": "uint64", "offset": "uint64"}
-_FORWARD = Kernel("dropout", "dropout_forward", {**_ARRAYS, **_DRAW})
-_FORWARD_LAST = Kernel("dropout", "dropout_forward_last", {**_ARRAYS, "channels": "index", "inner": "index", **_DRAW})
+_ARRAYS = {"x": "scalar*", "y": "scalar*", "mask": "bool*", "draw": "uint64*", "n": "index"}
+_KEPT = {"threshold": "uint64", "scale": "acc"}
+_FORWARD = Kernel("dropout", "dropout_forward", {**_ARRAYS, **_KEPT})
+_FORWARD_LAST = Kernel("dropout", "dropout_forward_last", {**_ARRAYS, "channels": "index", "inner": "index", **_KEPT})
 _BACKWARD = Kernel(
     "dropout",
     "dropout_backward",
@@ -27,8 +28,8 @@ def forward(be: Backend, *, x: Any, p: float, seed: int, offset: int) -> tuple[A
     kept, mask = empty(be, x.shape, bool, last)
     saved = Saved(mask, scale(p))
     given = {
-        "x": source, "y": memory, "mask": kept, "n": x.size,
-        "threshold": threshold(p), "scale": saved.scale, "seed": seed, "offset": offset,
+        "x": source, "y": memory, "mask": kept, "draw": draw(be, seed, offset), "n": x.size,
+        "threshold": threshold(p), "scale": saved.scale,
     }  # fmt: skip
     if last:
         launch(be, _FORWARD_LAST, threads=x.size, channels=x.shape[1], inner=prod(x.shape[2:]), **given)
