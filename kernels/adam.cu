@@ -10,7 +10,8 @@
 //
 // Without weight decay p is not multiplied, so that an infinite p makes no NaN. Half types are computed in float32; p and
 // the moments are each rounded once, and p moves by moments that are not rounded yet. A block takes a chunk of one
-// parameter at a time.
+// parameter at a time. The rates lie in device memory, so that a recorded step (a CUDA graph) can be run again with
+// others.
 //
 // Memory: reads p, g, m and v, writes p, m and v (amsgrad: and u).
 // Operations: about 12, a root and two divisions an element; memory-bound.
@@ -25,10 +26,11 @@ struct Rates {
   int maximize;
 };
 
-#define RATES_PARAMETERS                                                                                           \
-  acc_t size, acc_t root, acc_t eps, acc_t beta1, acc_t rest1, acc_t beta2, acc_t rest2, acc_t weight_decay,       \
-      acc_t shrink, int maximize
-#define RATES {size, root, eps, beta1, rest1, beta2, rest2, weight_decay, shrink, maximize}
+// The numbers in the order of the fields.
+__device__ __forceinline__ Rates rates_of(const double* numbers, int maximize) {
+  return Rates{(acc_t)numbers[0], (acc_t)numbers[1], (acc_t)numbers[2], (acc_t)numbers[3], (acc_t)numbers[4],
+               (acc_t)numbers[5], (acc_t)numbers[6], (acc_t)numbers[7], (acc_t)numbers[8], maximize};
+}
 
 // A parameter and what it moves by, before the second moment is known to be the largest.
 struct Moved {
@@ -51,8 +53,10 @@ extern "C" __global__ void adam_step(
     const ConstTensors grads,   // [count, sizes]
     const Tensors exp_avgs,     // [count, sizes]
     const Tensors exp_avg_sqs,  // [count, sizes]
-    const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part, RATES_PARAMETERS) {
-  const Rates r = RATES;
+    const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part,
+    const double* __restrict__ rates,  // [9]
+    int maximize) {
+  const Rates r = rates_of(rates, maximize);
   for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
     const Chunk chunk = chunk_of(number, sizes, first_chunk, count, part);
     scalar_t* __restrict__ p = params.at[chunk.tensor];
@@ -74,8 +78,10 @@ extern "C" __global__ void adam_amsgrad_step(
     const Tensors exp_avgs,         // [count, sizes]
     const Tensors exp_avg_sqs,      // [count, sizes]
     const Tensors max_exp_avg_sqs,  // [count, sizes]
-    const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part, RATES_PARAMETERS) {
-  const Rates r = RATES;
+    const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part,
+    const double* __restrict__ rates,  // [9]
+    int maximize) {
+  const Rates r = rates_of(rates, maximize);
   for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
     const Chunk chunk = chunk_of(number, sizes, first_chunk, count, part);
     scalar_t* __restrict__ p = params.at[chunk.tensor];

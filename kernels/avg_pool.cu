@@ -10,8 +10,9 @@
 // Nothing is saved. Sums go over one dimension after another with a total each: the order is fixed by the shapes, and the
 // fixed windows add up as the array code does, bit for bit. Sums of half are in float32, rounded once.
 //
-// A thread makes one element of the result; neighbouring threads make neighbouring elements along w. A thread that averages
-// a whole plane reads alone: each plane is read by one thread.
+// Arrays are [planes, d, h, w, run]: run is 1, or the number of channels where those are last in memory and a plane is an
+// image. A thread makes one element of the result; neighbouring threads make neighbours in memory. Where run is 1, a thread
+// that averages a whole plane reads alone: each plane is read by one thread.
 //
 // Memory: each pass reads its input once from DRAM (again from cache where windows overlap) and writes its result.
 // Operations: one addition a tap; a gradient also one division a tap; memory-bound.
@@ -29,13 +30,14 @@ __device__ __forceinline__ acc_t window_count(const Line& line, index_t o, bool 
 }
 
 extern "C" __global__ void avg_pool_forward(
-    const scalar_t* __restrict__ x,  // [planes, in_d, in_h, in_w]
-    scalar_t* __restrict__ y,        // [planes, out_d, out_h, out_w]
-    index_t n, int count, acc_t divisor, WINDOW_PARAMETERS) {
+    const scalar_t* __restrict__ x,  // [planes, in_d, in_h, in_w, run]
+    scalar_t* __restrict__ y,        // [planes, out_d, out_h, out_w, run]
+    index_t n, index_t run, int count, acc_t divisor, WINDOW_PARAMETERS) {
   const Window window = WINDOW;
   const Line &d = window.d, &h = window.h, &w = window.w;
   for (index_t i = first_index(); i < n; i += index_stride()) {
-    const Place o = place_of(i, d.out, h.out, w.out);
+    const index_t lane = i % run;
+    const Place o = place_of(i / run, d.out, h.out, w.out);
     const index_t start_d = window_start(d, o.d), start_h = window_start(h, o.h), start_w = window_start(w, o.w);
     const index_t end_d = end_tap(d, start_d), end_h = end_tap(h, start_h), end_w = end_tap(w, start_w);
     const index_t first_d = first_tap(d, start_d), first_h = first_tap(h, start_h);
@@ -46,7 +48,7 @@ extern "C" __global__ void avg_pool_forward(
         acc_t line = 0;
         for (index_t td = first_d; td < end_d; ++td) {
           const index_t row = (o.plane * d.in + start_d + td) * h.in + start_h + th;
-          line += to_acc(x[row * w.in + start_w + tw]);
+          line += to_acc(x[(row * w.in + start_w + tw) * run + lane]);
         }
         column += line;
       }
@@ -59,14 +61,15 @@ extern "C" __global__ void avg_pool_forward(
 }
 
 extern "C" __global__ void avg_pool_backward(
-    const scalar_t* __restrict__ dy,  // [planes, out_d, out_h, out_w]
-    scalar_t* __restrict__ dx,        // [planes, in_d, in_h, in_w]
-    index_t n, int count, acc_t divisor, WINDOW_PARAMETERS) {
+    const scalar_t* __restrict__ dy,  // [planes, out_d, out_h, out_w, run]
+    scalar_t* __restrict__ dx,        // [planes, in_d, in_h, in_w, run]
+    index_t n, index_t run, int count, acc_t divisor, WINDOW_PARAMETERS) {
   const Window window = WINDOW;
   const Line &d = window.d, &h = window.h, &w = window.w;
   const bool padded = count == 1;
   for (index_t i = first_index(); i < n; i += index_stride()) {
-    const Place q = place_of(i, d.in, h.in, w.in);
+    const index_t lane = i % run;
+    const Place q = place_of(i / run, d.in, h.in, w.in);
     const index_t first_d = first_window(d, q.d), first_h = first_window(h, q.h), first_w = first_window(w, q.w);
     const index_t last_h = last_window(h, q.h), last_w = last_window(w, q.w);
     acc_t total = 0;
@@ -79,7 +82,7 @@ extern "C" __global__ void avg_pool_backward(
         const index_t row = ((q.plane * d.out + od) * h.out + oh) * w.out;
         acc_t line = 0;
         for (index_t ow = last_w; ow >= first_w; --ow) {
-          line += to_acc(dy[row + ow]) / (count == 2 ? divisor : count_dh * window_count(w, ow, padded));
+          line += to_acc(dy[(row + ow) * run + lane]) / (count == 2 ? divisor : count_dh * window_count(w, ow, padded));
         }
         slice += line;
       }
@@ -90,11 +93,12 @@ extern "C" __global__ void avg_pool_backward(
 }
 
 extern "C" __global__ void avg_pool_adaptive_forward(
-    const scalar_t* __restrict__ x,  // [planes, in_d, in_h, in_w]
-    scalar_t* __restrict__ y,        // [planes, out_d, out_h, out_w]
-    index_t n, index_t in_d, index_t in_h, index_t in_w, index_t out_d, index_t out_h, index_t out_w) {
+    const scalar_t* __restrict__ x,  // [planes, in_d, in_h, in_w, run]
+    scalar_t* __restrict__ y,        // [planes, out_d, out_h, out_w, run]
+    index_t n, index_t run, index_t in_d, index_t in_h, index_t in_w, index_t out_d, index_t out_h, index_t out_w) {
   for (index_t i = first_index(); i < n; i += index_stride()) {
-    const Place o = place_of(i, out_d, out_h, out_w);
+    const index_t lane = i % run;
+    const Place o = place_of(i / run, out_d, out_h, out_w);
     const Part d = part_of(o.d, in_d, out_d), h = part_of(o.h, in_h, out_h), w = part_of(o.w, in_w, out_w);
     acc_t total = 0;
     for (index_t qd = d.first; qd < d.end; ++qd) {
@@ -102,7 +106,7 @@ extern "C" __global__ void avg_pool_adaptive_forward(
       for (index_t qh = h.first; qh < h.end; ++qh) {
         const index_t row = ((o.plane * in_d + qd) * in_h + qh) * in_w;
         acc_t line = 0;
-        for (index_t qw = w.first; qw < w.end; ++qw) line += to_acc(x[row + qw]);
+        for (index_t qw = w.first; qw < w.end; ++qw) line += to_acc(x[(row + qw) * run + lane]);
         slice += line;
       }
       total += slice;
@@ -113,11 +117,12 @@ extern "C" __global__ void avg_pool_adaptive_forward(
 }
 
 extern "C" __global__ void avg_pool_adaptive_backward(
-    const scalar_t* __restrict__ dy,  // [planes, out_d, out_h, out_w]
-    scalar_t* __restrict__ dx,        // [planes, in_d, in_h, in_w]
-    index_t n, index_t in_d, index_t in_h, index_t in_w, index_t out_d, index_t out_h, index_t out_w) {
+    const scalar_t* __restrict__ dy,  // [planes, out_d, out_h, out_w, run]
+    scalar_t* __restrict__ dx,        // [planes, in_d, in_h, in_w, run]
+    index_t n, index_t run, index_t in_d, index_t in_h, index_t in_w, index_t out_d, index_t out_h, index_t out_w) {
   for (index_t i = first_index(); i < n; i += index_stride()) {
-    const Place q = place_of(i, in_d, in_h, in_w);
+    const index_t lane = i % run;
+    const Place q = place_of(i / run, in_d, in_h, in_w);
     const Part d = outputs_over(q.d, in_d, out_d), h = outputs_over(q.h, in_h, out_h), w = outputs_over(q.w, in_w, out_w);
     acc_t total = 0;
     for (index_t od = d.first; od < d.end; ++od) {
@@ -130,7 +135,7 @@ extern "C" __global__ void avg_pool_adaptive_backward(
         acc_t line = 0;
         for (index_t ow = w.first; ow < w.end; ++ow) {
           const Part taps_w = part_of(ow, in_w, out_w);
-          line += to_acc(dy[row + ow]) / (taps_dh * (acc_t)(taps_w.end - taps_w.first));
+          line += to_acc(dy[(row + ow) * run + lane]) / (taps_dh * (acc_t)(taps_w.end - taps_w.first));
         }
         slice += line;
       }

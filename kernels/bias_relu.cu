@@ -10,7 +10,7 @@
 // forward gives a thread an element. backward gives a part to a team of TEAM threads (include/team.cuh), so that dy and y
 // are read once for both results; the channels of one part are neighbours, hence with inner = 1 and a thread a part
 // reading is coalesced over channels, otherwise over a channel's elements. sum gives a team a channel. The order of sums is
-// fixed by shapes.
+// fixed by shapes. Arrays with channels last in memory have inner = 1, and a position counts as an image.
 //
 // Memory: forward reads x, writes y; backward reads dy and y, writes dx; both once. `partial` has channels numbers a part.
 // Operations: one addition and one comparison an element; memory-bound.

@@ -12,9 +12,11 @@ extern "C" __global__ void __launch_bounds__(workers, 1) conv_mma_precise_forwar
     const scalar_t* __restrict__ w,  // [groups, outputs, taps, inputs]
     const scalar_t* __restrict__ b,  // [groups * outputs], not read unless biased
     scalar_t* __restrict__ y,        // [images, out_d, out_h, out_w, groups * outputs]
-    index_t images, index_t groups, index_t inputs, index_t outputs, int biased, WINDOW_PARAMETERS) {
+    uint8* __restrict__ mask,        // [images, out_d, out_h, out_w, chunks], not written unless masked
+    index_t images, index_t groups, index_t inputs, index_t outputs, int biased, int rectify, int masked,
+    WINDOW_PARAMETERS) {
   const Window window = WINDOW;
-  forward<true>(x, w, b, y, images, groups, inputs, outputs, biased, window);
+  forward<true>(x, w, b, y, mask, images, groups, inputs, outputs, biased, rectify, masked, window);
 }
 
 // period_d is stride_d / gcd(stride_d, dilation_d), and so on.
@@ -33,7 +35,8 @@ extern "C" __global__ void __launch_bounds__(workers, 1) conv_mma_precise_weight
     const scalar_t* __restrict__ x,   // [images, in_d, in_h, in_w, groups * inputs]
     const scalar_t* __restrict__ dy,  // [images, out_d, out_h, out_w, groups * outputs]
     acc_t* __restrict__ parts,        // [parts, groups, outputs, taps, inputs]
-    index_t images, index_t groups, index_t inputs, index_t outputs, index_t share, WINDOW_PARAMETERS) {
+    acc_t* __restrict__ bias_parts,   // [parts, groups * outputs], not written unless biased
+    index_t images, index_t groups, index_t inputs, index_t outputs, index_t share, int biased, WINDOW_PARAMETERS) {
   const Window window = WINDOW;
-  weight_grad<true>(x, dy, parts, images, groups, inputs, outputs, share, window);
+  weight_grad<true>(x, dy, parts, bias_parts, images, groups, inputs, outputs, share, biased, window);
 }

@@ -8,8 +8,9 @@
 // local_response_norm_channel_sum  overwrites y: the sum of x over the same window of channels.
 //
 // A thread makes one element and walks over its window, its own channel first, then downwards, then upwards; neighbouring
-// threads are neighbours within a channel, so each step of the walk is coalesced, and all but the first reading of a
-// number comes from a cache. Half types are computed in float32 and rounded once.
+// threads are neighbours in memory, so each step of the walk is coalesced, and all but the first reading of a number comes
+// from a cache. Half types are computed in float32 and rounded once. Arrays with channels last in memory have inner = 1,
+// and a position counts as an image.
 //
 // Memory: forward reads x from DRAM once, writes y and s; backward reads dy, x and s once, writes dx; channel_sum reads x
 // once, writes y.

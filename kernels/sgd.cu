@@ -9,6 +9,7 @@
 //
 // Without weight decay p is not multiplied, so that an infinite p makes no NaN. Half types are computed in float32; p and v
 // are each rounded once, and p moves by the v that is not rounded yet. A block takes a chunk of one parameter at a time.
+// The rates lie in device memory, so that a recorded step (a CUDA graph) can be run again with others.
 //
 // Memory: sgd_step reads p and g, writes p; sgd_momentum_step reads p, g and v, writes p and v.
 // Operations: up to 8 an element; memory-bound.
@@ -24,8 +25,10 @@ __device__ __forceinline__ acc_t direction(acc_t p, acc_t g, acc_t weight_decay,
 extern "C" __global__ void sgd_step(
     const Tensors params,      // [count, sizes]
     const ConstTensors grads,  // [count, sizes]
-    const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part, acc_t lr, acc_t weight_decay,
+    const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part,
+    const double* __restrict__ rates,  // [2]: lr, weight_decay
     int maximize) {
+  const acc_t lr = (acc_t)rates[0], weight_decay = (acc_t)rates[1];
   for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
     const Chunk chunk = chunk_of(number, sizes, first_chunk, count, part);
     scalar_t* __restrict__ p = params.at[chunk.tensor];
@@ -41,8 +44,11 @@ extern "C" __global__ void sgd_momentum_step(
     const Tensors params,      // [count, sizes]
     const ConstTensors grads,  // [count, sizes]
     const Tensors buffers,     // [count, sizes]
-    const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part, acc_t lr, acc_t momentum,
-    acc_t keep, acc_t weight_decay, int first, int nesterov, int maximize) {
+    const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part,
+    const double* __restrict__ rates,  // [4]: lr, weight_decay, momentum, keep
+    int first, int nesterov, int maximize) {
+  const acc_t lr = (acc_t)rates[0], weight_decay = (acc_t)rates[1];
+  const acc_t momentum = (acc_t)rates[2], keep = (acc_t)rates[3];
   for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
     const Chunk chunk = chunk_of(number, sizes, first_chunk, count, part);
     scalar_t* __restrict__ p = params.at[chunk.tensor];

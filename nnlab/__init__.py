@@ -197,7 +197,20 @@ __all__ = [
     "zeros_like",
 ]
 
-_SUBPACKAGES = ("amp", "autograd", "backend", "classic", "data", "models", "nn", "optim", "testing", "text", "train")
+_SUBPACKAGES = (
+    "amp",
+    "autograd",
+    "backend",
+    "classic",
+    "cuda",
+    "data",
+    "models",
+    "nn",
+    "optim",
+    "testing",
+    "text",
+    "train",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -36,6 +36,10 @@ class GraphError(NNLabError, RuntimeError):
     """The autograd graph cannot do what was asked (freed, modified in place, not differentiable)."""
 
 
+class CaptureError(NNLabError, RuntimeError):
+    """A step cannot be recorded as a graph of launches; the message says what in it cannot."""
+
+
 class DataError(NNLabError, ValueError):
     """A data file or folder is missing, truncated or not what it should be."""
 

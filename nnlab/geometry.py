@@ -3,6 +3,7 @@
 - ``conv_geometry(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1, *, layer="conv")`` -> ConvGeometry
 - ``conv_transpose_geometry(x_shape, w_shape, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *,
   output_size=None, layer="conv_transpose")`` -> ConvGeometry of the convolution whose input gradient it is
+- ``space_to_depth(geometry, together=1)`` -> ConvGeometry of stride 1 that computes the same from a sorted input
 - ``pool_geometry(x_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *, layer="pool")``
   -> PoolGeometry
 - ``adaptive_size(x_shape, output_size, *, layer)`` -> tuple of ints (None keeps the input's size)
@@ -18,6 +19,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from nnlab.errors import ArgumentError, ShapeError, complaint
 
@@ -211,6 +213,39 @@ def conv_geometry(
         )
     out = tuple((p - s) // st + 1 for p, s, st in zip(padded, span, strides, strict=True))
     return ConvGeometry(x_shape, w_shape, (x_shape[0], w_shape[0], *out), strides, low, dilations, groups)
+
+
+def space_to_depth(geometry: ConvGeometry, together: int = 1) -> ConvGeometry:
+    """The convolution of stride 1, without padding, that a convolution is when its input is sorted by remainders.
+
+    Along a dimension with steps of ``step`` positions (the stride), position ``place * step + rest`` of the padded
+    input is a channel of its own at ``place``, and tap ``q * step + rest`` becomes tap q of that channel: channel
+    ``rest * C + c``, where rest counts row-major over the dimensions. Taps that a kernel does not have are 0.
+
+    With ``together`` = m, m neighbouring outputs of the last dimension are channels of one place too: channel
+    ``a * O + o`` at place u is output ``u * m + a``, whose tap t is tap ``(a * stride + t) // step`` of rest
+    ``(a * stride + t) % step`` with steps of ``m * stride`` positions.
+
+    Args:
+        geometry: without groups and dilation; its last output size is a multiple of ``together``.
+    """
+    g, ones = geometry, (1,) * len(geometry.kernel)
+    many = (*ones[:-1], together)
+    steps = tuple(s * m for s, m in zip(g.stride, many, strict=True))
+    lines = zip(g.kernel, g.stride, many, steps, strict=True)
+    kernel = tuple(((m - 1) * s + k - 1) // step + 1 for k, s, m, step in lines)
+    out = tuple(n // m for n, m in zip(g.out_size, many, strict=True))
+    places = tuple(o + k - 1 for o, k in zip(out, kernel, strict=True))
+    channels, outputs = g.w_shape[1] * prod(steps), g.w_shape[0] * together
+    return ConvGeometry(
+        x_shape=(g.x_shape[0], channels, *places),
+        w_shape=(outputs, channels, *kernel),
+        y_shape=(g.y_shape[0], outputs, *out),
+        stride=ones,
+        pad_low=(0,) * len(ones),
+        dilation=ones,
+        groups=1,
+    )
 
 
 def conv_transpose_geometry(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nnlab.backend import Backend
+from nnlab.backend.graphs import refuse
 from nnlab.errors import ArgumentError, complaint
 
 _MULTIPLIER = (0xD2511F53, 0xCD9E8D57)
@@ -35,6 +36,7 @@ def philox(be: Backend, seed: int, offset: int, n: int) -> Any:
     Returns:
         uint32 array ``(n,)``; word ``i`` depends on (seed, offset, i) alone.
     """
+    refuse("draws random numbers by array code")
     xp = be.xp
     blocks = (n + 3) // 4
     words = xp.empty((blocks, 4), dtype=xp.uint32)
@@ -105,6 +107,7 @@ class Generator:
 
     def numpy(self) -> np.random.Generator:
         """A host generator for the next draw."""
+        refuse("draws random numbers on the host")
         return host_generator(self.seed, self.next_offset())
 
     def get_state(self) -> dict[str, int]:

@@ -26,6 +26,16 @@ def _in(value: Any) -> Any:
     return value
 
 
+def _row_major(result: Any) -> Any:
+    """CuPy's arithmetic gives arrays in row-major order whatever that of its arguments. Those of few dimensions keep it
+    here, so that sums over them have the CPU's bits."""
+    return np.asarray(result, order="C") if isinstance(result, np.ndarray) and result.ndim > 2 else result
+
+
+def _in_dict(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _in(value) for name, value in values.items()}
+
+
 def _out(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic) and not isinstance(value, np.dtype):
         return StrictArray(np.asarray(value))
@@ -36,7 +46,7 @@ def _out(value: Any) -> Any:
 
 def _wrapped(function: Any) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
-        return _out(function(*_in(args), **{k: _in(v) for k, v in kwargs.items()}))
+        return _out(function(*_in(args), **_in_dict(kwargs)))
 
     return call
 
@@ -82,7 +92,7 @@ class StrictArray:
 def _operator(name: str) -> Any:
     def call(self: StrictArray, *others: Any) -> Any:
         result = getattr(self._a, name)(*_in(others))
-        return self if result is self._a else _out(result)
+        return self if result is self._a else _out(_row_major(result))
 
     return call
 
@@ -122,6 +132,8 @@ class _Module:
             return value
         if isinstance(value, np.ufunc):
             return _Ufunc(value)
+        if name in ("concatenate", "where"):
+            return _wrapped(lambda *args, **kwargs: _row_major(value(*args, **kwargs)))
         return _wrapped(value)
 
 
@@ -131,7 +143,7 @@ class _Ufunc:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
-        result = _wrapped(self._ufunc)(*args, **kwargs)
+        result = _wrapped(lambda *given, **named: _row_major(self._ufunc(*given, **named)))(*args, **kwargs)
         return result if out is None else out
 
     def __getattr__(self, name: str) -> Any:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from nnlab.errors import ArgumentError, ShapeError
-from nnlab.geometry import adaptive_size, conv_geometry, conv_transpose_geometry, max_unpool_size, pool_geometry
+from nnlab.geometry import (
+    adaptive_size,
+    conv_geometry,
+    conv_transpose_geometry,
+    max_unpool_size,
+    pool_geometry,
+    space_to_depth,
+)
+from tests.ops.common import rng
+from tests.oracles import conv as oracle
+from tests.oracles import conv_fold
 
 X, W = (2, 4, 9, 8), (6, 4, 3, 3)
 
@@ -96,3 +107,32 @@ def test_adaptive_and_unpool_sizes():
     assert max_unpool_size((1, 1, 4), 2, output_size=(1, 1, 9)) == (9,)
     with pytest.raises(ArgumentError, match=r"'output_size' must be less than one stride \(2,\) away from \(8,\)"):
         max_unpool_size((1, 1, 4), 2, output_size=(10,), layer="U")
+
+
+@pytest.mark.parametrize("together", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "stride", "padding"),
+    [
+        ((2, 3, 13, 12), (2, 3, 5, 7), (4, 2), (2, 3)),
+        ((1, 2, 4, 6), (3, 2, 3, 3), 1, 1),
+        ((1, 2, 18), (2, 2, 2), 3, 0),
+        ((1, 1, 3, 4, 6), (2, 1, 2, 3, 3), (1, 2, 1), 1),
+    ],
+)
+def test_space_to_depth_computes_the_same(x_shape, w_shape, stride, padding, together):
+    """The convolution of the sorted input and kernel, both sorted by loops, is the convolution itself."""
+    g = conv_geometry(x_shape, w_shape, stride, padding)
+    assert g.out_size[-1] % together == 0
+    inner = space_to_depth(g, together)
+    x, w = rng(150).standard_normal(x_shape), rng(151).standard_normal(w_shape)
+    steps = (*g.stride[:-1], g.stride[-1] * together)
+    channels = inner.w_shape[1]
+    sorted_x = np.moveaxis(conv_fold.input(x, inner.in_size, steps, g.pad_low, channels), -1, 1)
+    sorted_w = np.moveaxis(conv_fold.kernel(w, inner.kernel, g.stride, steps, together, channels), -1, 1)
+    none, ones = (0,) * len(g.kernel), (1,) * len(g.kernel)
+    assert sorted_x.shape == inner.x_shape and sorted_w.shape == inner.w_shape
+    y = oracle.forward(sorted_x, sorted_w, None, ones, none, none, ones, 1)
+    assert y.shape == inner.y_shape
+    apart = np.moveaxis(y.reshape(len(x), together, len(w), *inner.out_size), 1, -1).reshape(g.y_shape)
+    wanted = oracle.forward(x, w, None, g.stride, g.pad_low, g.pad_low, ones, 1)
+    np.testing.assert_allclose(apart, wanted, rtol=1e-12, atol=1e-12)

@@ -97,7 +97,9 @@ def test_products_and_only_they_follow_the_setting(card: Card) -> None:
     matmul.repeated(card, b=x.T._data, rows=4)(x._data, out)
     assert card.seen == [(True, "float32")]
     card.seen.clear()
-    nn.BatchNorm1d(3).to("cuda")(x)  # adds up by products, which are no matrix products of the user's
+    nn.BatchNorm1d(3).to("cuda")(
+        nnlab.randn(4, 3, 5).to("cuda")
+    )  # adds up by products, which are no matrix products of the user's
     assert card.seen and not any(within for within, _ in card.seen)
 
 

@@ -3,6 +3,7 @@
 #pragma once
 #include "conv.cuh"
 #include "mma_tile.cuh"
+#include "relu.cuh"
 #include "types.cuh"
 #include "window.cuh"
 
@@ -84,11 +85,20 @@ __device__ __forceinline__ index_t place_of_result(const Correlate& of, index_t 
                                         of.h.first_out + u.h * of.h.next_out, of.w.first_out + u.w * of.w.next_out);
 }
 
-// The tile at (row0, column0): x at the group's first channel, w at its first row, y and bias at its first result.
+// What becomes of a sum on its way to the result: the bias is added (at the group's first result), then relu taken. `mask`
+// has a byte for each chunk of a row's results, its bits those that are not 0, the first result's lowest.
+struct Finish {
+  const scalar_t* bias;
+  bool biased, rectify, masked;
+  uint8* mask;         // at the group's first result
+  index_t mask_pitch;  // bytes of a row
+};
+
+// The tile at (row0, column0): x at the group's first channel, w at its first row, y at its first result.
 template <bool PRECISE>
 __device__ __forceinline__ void correlate(
     Memory& memory, const Correlate& of, index_t row0, index_t column0, const scalar_t* x, const scalar_t* w,
-    const scalar_t* bias, bool biased, scalar_t* y) {
+    const Finish& finish, scalar_t* y) {
   const int row = (int)threadIdx.x / lanes_k;
   Rows rows;
 #pragma unroll
@@ -131,14 +141,18 @@ __device__ __forceinline__ void correlate(
     const index_t to = place_of_result(of, row0 + m), column = column0 + n;
     if (to < 0 || column >= of.results) continue;
     Chunk made;
+    unsigned bits = 0;
 #pragma unroll
     for (int j = 0; j < chunk; ++j) {
       const bool inside = column + j < of.results;
-      const float more = biased && inside ? to_acc(bias[column + j]) : 0.0f;
-      made.of[j] = to_scalar(memory.result[m * result_pitch + n + j] + more);
+      const float more = finish.biased && inside ? to_acc(finish.bias[column + j]) : 0.0f;
+      const scalar_t sum = to_scalar(memory.result[m * result_pitch + n + j] + more);
+      made.of[j] = finish.rectify ? rectified(sum) : sum;
+      if (inside && to_acc(made.of[j]) != 0) bits |= 1u << j;
       if (!whole && inside) y[to + column + j] = made.of[j];
     }
     if (whole) *reinterpret_cast<Chunk*>(y + to + column) = made;
+    if (finish.masked) finish.mask[(row0 + m) * finish.mask_pitch + column / chunk] = (uint8)bits;
   }
 }
 
@@ -155,8 +169,8 @@ __device__ __forceinline__ Spot spot_of(index_t rows, index_t columns) {
 
 template <bool PRECISE>
 __device__ __forceinline__ void forward(
-    const scalar_t* x, const scalar_t* w, const scalar_t* b, scalar_t* y, index_t images, index_t groups,
-    index_t inputs, index_t outputs, int biased, const Window& window) {
+    const scalar_t* x, const scalar_t* w, const scalar_t* b, scalar_t* y, uint8* mask, index_t images, index_t groups,
+    index_t inputs, index_t outputs, int biased, int rectify, int masked, const Window& window) {
   extern __shared__ __align__(16) uint8 bytes[];
   const Line &d = window.d, &h = window.h, &v = window.w;
   const index_t positions = images * d.out * h.out * v.out;
@@ -167,9 +181,12 @@ __device__ __forceinline__ void forward(
       forward_walk(d), forward_walk(h), forward_walk(v), in, out, d.in, h.in, v.in, inputs, outputs,
       d.kernel, h.kernel, v.kernel, positions};
   const index_t taps = d.kernel * h.kernel * v.kernel, group = spot.rest;
+  const index_t mask_pitch = (groups * outputs + chunk - 1) / chunk;  // several groups fill their chunks
+  const Finish finish = {
+      b + group * outputs, biased != 0, rectify != 0, masked != 0, mask + group * outputs / chunk, mask_pitch};
   correlate<PRECISE>(
       *reinterpret_cast<Memory*>(bytes), of, spot.row0, spot.column0, x + group * inputs,
-      w + group * outputs * taps * inputs, b + group * outputs, biased != 0, y + group * outputs);
+      w + group * outputs * taps * inputs, finish, y + group * outputs);
 }
 
 template <bool PRECISE>
@@ -190,9 +207,10 @@ __device__ __forceinline__ void input_grad(
       phase_walk(d, phase.d, period_d), phase_walk(h, phase.h, period_h), phase_walk(v, phase.w, period_w), in, out,
       d.out, h.out, v.out, outputs, inputs, d.kernel, h.kernel, v.kernel, positions};
   const index_t taps = d.kernel * h.kernel * v.kernel, group = phase.plane;
+  const Finish finish = {b + group * inputs, biased != 0, false, false, nullptr, 0};
   correlate<PRECISE>(
       *reinterpret_cast<Memory*>(bytes), of, spot.row0, spot.column0, dy + group * outputs,
-      w + group * inputs * taps * outputs, b + group * inputs, biased != 0, dx + group * inputs);
+      w + group * inputs * taps * outputs, finish, dx + group * inputs);
 }
 
 // The positions of two slices of a weight gradient, one being read while the next one is written.
@@ -203,10 +221,22 @@ struct __align__(16) Gradient {
 };
 static_assert(sizeof(Gradient) <= shared_bytes, "shared_bytes is too small");
 
+// A channel's sum over a part of a slice of dy, of which the threads that are tile_m apart have one each.
+__device__ __forceinline__ float channel_sum(const Stage& stage, int thread) {
+  const int m = thread % tile_m;
+  float sum = 0;
+#pragma unroll 4
+  for (int k = thread / tile_m; k < depth; k += workers / tile_m) {
+    sum += to_acc(stage.a[place_in_columns<tile_m / chunk>(k, m / chunk)].of[m % chunk]);
+  }
+  return sum;
+}
+
+// If `biased`, the blocks of the first columns add up the channels of dy as well, from the slices that they multiply.
 template <bool PRECISE>
 __device__ __forceinline__ void weight_grad(
-    const scalar_t* x, const scalar_t* dy, float* parts, index_t images, index_t groups, index_t inputs,
-    index_t outputs, index_t share, const Window& window) {
+    const scalar_t* x, const scalar_t* dy, float* parts, float* bias_parts, index_t images, index_t groups,
+    index_t inputs, index_t outputs, index_t share, int biased, const Window& window) {
   extern __shared__ __align__(16) uint8 bytes[];
   Gradient& shared = *reinterpret_cast<Gradient*>(bytes);
   const Line &d = window.d, &h = window.h, &v = window.w;
@@ -260,6 +290,8 @@ __device__ __forceinline__ void weight_grad(
 
   const index_t count = (end - first + depth - 1) / depth;
   Sums<PRECISE> sums = {};
+  const bool adds = biased != 0 && spot.column0 == 0;
+  float bias = 0;
   find(0);
 #pragma unroll
   for (int s = 0; s < stages - 1; ++s) {
@@ -275,6 +307,7 @@ __device__ __forceinline__ void weight_grad(
     commit_copies();
     find(k + stages);
     multiply_columns(shared.memory.stage[k % stages], sums);
+    if (adds) bias += channel_sum(shared.memory.stage[k % stages], thread);
   }
   __syncthreads();
   put_sums(shared.memory, sums);
@@ -286,4 +319,11 @@ __device__ __forceinline__ void weight_grad(
     const float* sum = &shared.memory.result[i / (tile_n / 4) * result_pitch + i % (tile_n / 4) * 4];
     *reinterpret_cast<float4*>(dw + row * columns + column) = make_float4(sum[0], sum[1], sum[2], sum[3]);
   }
+  if (!adds) return;
+  __syncthreads();
+  shared.memory.result[thread] = bias;
+  __syncthreads();
+  if (thread >= tile_m || spot.row0 + thread >= outputs) return;
+  for (int i = thread + tile_m; i < workers; i += tile_m) bias += shared.memory.result[i];
+  bias_parts[(part * groups + group) * outputs + spot.row0 + thread] = bias;
 }

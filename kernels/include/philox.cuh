@@ -33,3 +33,11 @@ __device__ __forceinline__ Words4 random_words(uint64 seed, uint64 offset, uint6
   const Words4 counter = {{(uint32)block, (uint32)(block >> 32), (uint32)offset, (uint32)(offset >> 32)}};
   return philox4x32(counter, (uint32)seed, (uint32)(seed >> 32));
 }
+
+// Word i of a draw.
+__device__ __forceinline__ uint32 random_word(uint64 seed, uint64 offset, uint64 i) {
+  const Words4 words = random_words(seed, offset, i / 4);
+  // A number chosen by an index would lie in memory.
+  const uint32 low = i % 2 == 0 ? words.w[0] : words.w[1], high = i % 2 == 0 ? words.w[2] : words.w[3];
+  return i % 4 < 2 ? low : high;
+}

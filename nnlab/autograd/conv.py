@@ -2,6 +2,7 @@
 
 - ``conv(x, w, b, geometry)``: x (N, C, *in), w (O, C/groups, *kernel), b (O,) or None -> y (N, O, *out);
   geometry from ``nnlab.geometry.conv_geometry(x.shape, w.shape, ...)``.
+- ``conv_relu(x, w, b, geometry)``: max(y, 0) of that y, the same bits in one operation.
 - ``conv_transpose(x, w, b, geometry)``: x (N, C, *in), w (C, O/groups, *kernel), b (O,) or None -> y (N, O, *out);
   geometry from ``nnlab.geometry.conv_transpose_geometry(x.shape, w.shape, ...)``.
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nnlab.autograd.tape import Node, Op
 from nnlab.geometry import ConvGeometry
 from nnlab.ops import conv as ops
+from nnlab.ops import conv_relu as relu_ops
 from nnlab.ops import conv_transpose as transpose_ops
 
 if TYPE_CHECKING:
@@ -41,10 +43,55 @@ class Conv(Op):
 
     @staticmethod
     def backward_raw(ctx: Node, dy: Any) -> Any:
-        geometry = ctx.geometry
-        dx = ops.input_grad(ctx.be, dy=dy, w=ctx.input_raw(1), geometry=geometry) if ctx.needs[0] else None
-        dw = ops.weight_grad(ctx.be, x=ctx.input_raw(0), dy=dy, geometry=geometry) if ctx.needs[1] else None
-        return dx, dw, ops.bias_grad(ctx.be, dy=dy) if ctx.needs[2] else None
+        if ctx.needs[1] and ctx.needs[2]:
+            return _input_grad(ctx, dy), *ops.parameter_grads(ctx.be, x=ctx.input_raw(0), dy=dy, geometry=ctx.geometry)
+        return _input_grad(ctx, dy), _weight_grad(ctx, dy), ops.bias_grad(ctx.be, dy=dy) if ctx.needs[2] else None
+
+
+def _input_grad(ctx: Node, dy: Any) -> Any:
+    return ops.input_grad(ctx.be, dy=dy, w=ctx.input_raw(1), geometry=ctx.geometry) if ctx.needs[0] else None
+
+
+def _weight_grad(ctx: Node, dy: Any) -> Any:
+    return ops.weight_grad(ctx.be, x=ctx.input_raw(0), dy=dy, geometry=ctx.geometry) if ctx.needs[1] else None
+
+
+class ConvReLU(Op):
+    @staticmethod
+    def forward(ctx: Node, x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
+        ctx.save_factors()
+        ctx.geometry = geometry
+        y, saved = relu_ops.forward(ctx.be, x=x, w=w, b=b, geometry=geometry, keep=any(ctx.needs))
+        ctx.mask = None if saved is y else saved
+        if saved is y:
+            ctx.save_output()
+        return y
+
+    @staticmethod
+    def backward(ctx: Node, dy: Tensor) -> Any:
+        return Conv.backward(ctx, ConvReLUGrad.apply(dy, _saved(ctx)))
+
+    @staticmethod
+    def backward_raw(ctx: Node, dy: Any) -> Any:
+        return Conv.backward_raw(ctx, relu_ops.backward(ctx.be, dy=dy, saved=_saved(ctx)))
+
+
+def _saved(ctx: Node) -> Any:
+    """The mask, or y where that is kept."""
+    return ctx.output_raw() if ctx.mask is None else ctx.mask
+
+
+class ConvReLUGrad(Op):
+    """The gradient of the convolution's result: linear in dy, so its gradient is itself."""
+
+    @staticmethod
+    def forward(ctx: Node, dy: Any, saved: Any) -> Any:
+        ctx.saved = saved
+        return relu_ops.backward(ctx.be, dy=dy, saved=saved)
+
+    @staticmethod
+    def backward(ctx: Node, g: Tensor) -> Any:
+        return ConvReLUGrad.apply(g, ctx.saved)
 
 
 class ConvInputGrad(Op):
@@ -101,6 +148,11 @@ class ConvTranspose(Op):
 def conv(x: Tensor, w: Tensor, b: Tensor | None, geometry: ConvGeometry) -> Tensor:
     """Convolution y (N, O, *out) of x (N, C, *in) with w (O, C/groups, *kernel) and b (O,) or None."""
     return Conv.apply(x, w, b, geometry)
+
+
+def conv_relu(x: Tensor, w: Tensor, b: Tensor | None, geometry: ConvGeometry) -> Tensor:
+    """max(conv(x, w, b, geometry), 0)."""
+    return ConvReLU.apply(x, w, b, geometry)
 
 
 def conv_transpose(x: Tensor, w: Tensor, b: Tensor | None, geometry: ConvGeometry) -> Tensor:

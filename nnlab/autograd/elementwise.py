@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nnlab import types
@@ -9,6 +11,7 @@ from nnlab.autograd.amp import in_float32
 from nnlab.autograd.tape import Node, Op, TensorCore
 from nnlab.errors import DtypeError, ShapeError
 from nnlab.ops import select as select_ops
+from nnlab.ops._numpy import layout
 
 if TYPE_CHECKING:
     from nnlab.autograd.tensor import Tensor
@@ -87,6 +90,19 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
     return x if x.dtype == dtype else Cast.apply(x, dtype)
 
 
+def _joined(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    """``function`` of two arrays, or of one and a number, in their order of memory (:func:`layout.joint`)."""
+    arrays = [value for value in (a, b) if getattr(value, "ndim", 0)]
+    if len({array.ndim for array in arrays}) != 1 or arrays[0].ndim <= 2:
+        return function(a, b)
+
+    def over_memory(parts: Any, _: layout.Order) -> Any:
+        given = iter(parts)
+        return function(*(next(given) if getattr(value, "ndim", 0) else value for value in (a, b)))
+
+    return layout.joint(over_memory, arrays)
+
+
 class _Broadcasting(Op):
     """Base of binary operations: gives backward the operands' shapes."""
 
@@ -99,7 +115,7 @@ class Add(_Broadcasting):
     @staticmethod
     def forward(ctx: Node, a: Any, b: Any) -> Any:
         _Broadcasting.shapes(ctx, a, b)
-        return a + b
+        return _joined(operator.add, a, b)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:
@@ -110,7 +126,7 @@ class Sub(_Broadcasting):
     @staticmethod
     def forward(ctx: Node, a: Any, b: Any) -> Any:
         _Broadcasting.shapes(ctx, a, b)
-        return a - b
+        return _joined(operator.sub, a, b)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:
@@ -133,7 +149,7 @@ class Mul(_Broadcasting):
     @staticmethod
     def forward(ctx: Node, a: Any, b: Any) -> Any:
         _save_operands(ctx, a, b, ctx.needs[1], ctx.needs[0])
-        return a * b
+        return _joined(operator.mul, a, b)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:
@@ -148,7 +164,7 @@ class Div(_Broadcasting):
     @staticmethod
     def forward(ctx: Node, a: Any, b: Any) -> Any:
         _save_operands(ctx, a, b, ctx.needs[1], True)
-        return ctx.be.xp.true_divide(a, b)
+        return _joined(ctx.be.xp.true_divide, a, b)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:

@@ -21,7 +21,7 @@ class Reshape(Op):
 
     @staticmethod
     def forward(ctx: Node, x: Any, shape: tuple[int, ...]) -> Any:
-        ctx.shape, ctx.order = x.shape, layout.plane_order(x)
+        ctx.shape, ctx.order = x.shape, layout.kept_order(ctx.be, x)
         return x.reshape(shape)
 
     @staticmethod
@@ -180,7 +180,8 @@ class Cat(Op):
     def forward(ctx: Node, *args: Any) -> Any:
         *arrays, ctx.axis = args
         ctx.sizes = [a.shape[ctx.axis] for a in arrays]
-        return ctx.be.xp.concatenate(arrays, axis=ctx.axis)
+        join = ctx.be.xp.concatenate
+        return layout.joint(lambda parts, order: join(parts, axis=order.index(ctx.axis)), arrays)
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor) -> Any:

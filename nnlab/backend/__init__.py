@@ -58,7 +58,10 @@ class Backend(Protocol):
     """What every device module provides. Arrays are of the device's own array type."""
 
     device: Device
-    host_memory: bool  # arrays are NumPy arrays: NumPy's own functions, threads and scratch memory may be used
+
+    @property
+    def host_memory(self) -> bool:
+        """Whether arrays are NumPy arrays: NumPy's own functions, threads and scratch memory may be used."""
 
     @property
     def xp(self) -> Any:

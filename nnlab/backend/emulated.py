@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.backend import Device, checked, counts, threads
+from nnlab.backend import Device, checked, counts, graphs, recorder, threads
 from nnlab.errors import ArgumentError, DeviceError, MissingExtraError, complaint
 
 POISON = 0xFF  # NaN in every floating type, -1 in every integer
@@ -103,7 +103,6 @@ class EmulatedBackend:
     seed of a shuffle. A correct kernel gives the same bits in any order.
     """
 
-    host_memory = True
     shared_memory = 99 << 10  # bytes that a block may ask for, as on the cards with the least since sm_80
 
     def __init__(self) -> None:
@@ -113,6 +112,12 @@ class EmulatedBackend:
         self.order: str | int = "ascending"
         self._in_order = False
         self._report: counts.Report | None = None
+        self.recorder: recorder.Recorder | None = None
+
+    @property
+    def host_memory(self) -> bool:
+        """Array code takes the way of a GPU while a step is recorded: there is no other memory than the arrays'."""
+        return self.recorder is None
 
     @property
     def arch(self) -> str:
@@ -120,9 +125,11 @@ class EmulatedBackend:
         return "host" if self._report is None else "host-checked"
 
     def asarray(self, host: np.ndarray) -> np.ndarray:
+        graphs.refuse("copies numbers from the host")
         return host.copy(order="K")
 
     def to_numpy(self, array: np.ndarray) -> np.ndarray:
+        graphs.refuse("looks at values on the host")
         return array.copy(order="K")
 
     def is_array(self, value: Any) -> bool:
@@ -132,7 +139,11 @@ class EmulatedBackend:
         return np.from_dlpack(value)
 
     def synchronize(self) -> None:
-        return None
+        graphs.refuse("waits for the device")
+
+    def recording(self) -> recorder.Recorder:
+        """A new recording of a step; see :class:`nnlab.backend.graphs.Recording`."""
+        return recorder.Recorder(self)
 
     def empty_cache(self) -> None:
         return None
@@ -215,8 +226,14 @@ class EmulatedBackend:
         if with_checks != (report is not None):
             what = "runs inside `with be.checked()` only" if with_checks else "was compiled without checks"
             raise ArgumentError(f"[{name}] {library.name} {what}")
+        if self.recorder is not None:
+            arguments = [recorder.plain(argument) for argument in arguments]
         arrays = [a for argument in arguments for a in _arrays(argument)]
         written = [a for argument, (kind, _) in zip(arguments, types) if kind == "w" for a in _arrays(argument)]
+        if self.recorder is not None:
+            self.recorder.overwritten(written)
+            again = (library, name, grid, block, arguments, shared, cooperative)
+            self.recorder.kernel(lambda: self.run_kernel(*again))
         arena: Any
         if report is None:
             arena = _Arena(arrays, written)

@@ -21,7 +21,7 @@ are the largest deviation from float64, relative to the largest number. Ratio: P
 time of the fastest of PyTorch's layouts, its compiler and CuPy's array code, all in the same precision.
 """
 
-CONV = ("conv", "conv_mma", "conv_mma_precise")
+CONV = ("conv", "conv_fold", "conv_mma", "conv_mma_precise")
 # The kernel files that an operation of the table runs, on devices that run kernels.
 _UNITS = {
     "conv2d": CONV,
@@ -32,7 +32,7 @@ _UNITS = {
     "cross_entropy": ("cross_entropy",),
     "optimizer": ("adam", "sgd"),
     "lstm": ("lstm_cell",),
-    "training": (*CONV, "cross_entropy", "max_pool", "relu", "sgd"),
+    "training": (*CONV, "conv_relu", "cross_entropy", "max_pool", "relu", "sgd"),
 }
 
 

@@ -29,6 +29,8 @@ def _flag(spec: Any) -> inspect.Parameter:
     name, meta = "--" + spec.name.replace("_", "-"), spec.metadata
     kind, metavar = _KINDS[str(spec.type).split(" ")[0]]
     text = f"{meta['help'].rstrip('.')}: {', '.join(meta['choices'])}." if "choices" in meta else meta["help"]
+    if kind is bool and spec.default is None:
+        name = f"{name}/--no-{name[2:]}"
     if spec.default is not None and kind is not bool:
         text += f" [dim]Default: {spec.default}[/dim]"
     option = typer.Option(

@@ -7,6 +7,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from nnlab.autograd import Tensor
 from nnlab.errors import ArgumentError, complaint
+from nnlab.nn.fuse import run
 from nnlab.nn.module import Module
 from nnlab.nn.parameter import Parameter
 
@@ -86,6 +87,8 @@ class _Ordered(Module):
 class Sequential(_Ordered):
     """Modules called one after another, each on the last one's output.
 
+    Where no hook looks, neighbours may be computed in another way that gives the same (``nn/fuse.py``).
+
     Args:
         args: modules, or one dict of name to module. A slice is a Sequential of the same modules with the same names.
     """
@@ -107,9 +110,7 @@ class Sequential(_Ordered):
             super()._renumber()
 
     def forward(self, input: Any) -> Any:
-        for module in self:
-            input = module(input)
-        return input
+        return run(self, input)
 
 
 class ModuleList(_Ordered):

@@ -16,6 +16,7 @@ CUDA_KERNELS = frozenset(
         "avg_pool",
         "bias_relu",
         "conv",
+        "conv_relu",
         "cross_entropy",
         "dropout",
         "gru_cell",
@@ -30,7 +31,7 @@ CUDA_KERNELS = frozenset(
 )
 
 # Kernel files that serve an operation beside its own.
-FURTHER_KERNELS = {"conv_mma": "conv", "conv_mma_precise": "conv"}
+FURTHER_KERNELS = {"conv_fold": "conv", "conv_mma": "conv", "conv_mma_precise": "conv"}
 
 
 @cache

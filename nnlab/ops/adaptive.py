@@ -21,7 +21,8 @@ decay). The rules, by name; the arrays of state have the names that ``states`` g
                 exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * g * g
                 p = p - (grad_rate * g + avg_rate * exp_avg) / (sqrt(exp_avg_sq) / root + eps)
     radam       exp_avg, exp_avg_sq as before
-                p = p - lr * exp_avg * (rectified / (sqrt(exp_avg_sq) + eps)  or 1 where rectified is None)
+                p = p - lr * exp_avg / (sqrt(exp_avg_sq) + eps)                  if rectified
+                p = p - lr * exp_avg                                             if not
     rprop       step_size = step_size * (up if g * prev > 0, down if g * prev < 0, else 1), within [least, most]
                 g = 0 where g * prev < 0
                 p = p - sign(g) * step_size

@@ -37,3 +37,8 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
 def bias_grad(be: Backend, *, dy: Any) -> Any:
     """db (O,): the sum of dy over all axes but 1."""
     return body(be, "conv").bias_grad(be, dy=dy)
+
+
+def parameter_grads(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
+    """(dw, db): what :func:`weight_grad` and :func:`bias_grad` give, on tensor cores from one pass over dy."""
+    return body(be, "conv").parameter_grads(be, x=x, dy=dy, geometry=geometry)

@@ -30,6 +30,8 @@ class Adagrad(Optimizer):
         maximize: go uphill.
     """
 
+    _capturable = True
+
     def __init__(
         self,
         params: Parameters,

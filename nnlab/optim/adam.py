@@ -25,6 +25,8 @@ class Adam(Optimizer):
 
     decoupled: ClassVar[bool] = False
 
+    _capturable = True
+
     def __init__(
         self,
         params: Parameters,

@@ -29,6 +29,8 @@ class Adamax(Optimizer):
         maximize: go uphill.
     """
 
+    _capturable = True
+
     def __init__(
         self,
         params: Parameters,

@@ -35,6 +35,8 @@ class NAdam(Optimizer):
         maximize: go uphill.
     """
 
+    _capturable = True
+
     def __init__(
         self,
         params: Parameters,

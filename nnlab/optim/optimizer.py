@@ -56,6 +56,11 @@ class Optimizer:
     def _check(self, group: dict[str, Any]) -> None:
         """Raise ArgumentError for an impossible option of a group."""
 
+    def capturable(self) -> bool:
+        """Whether a graph can hold its step: all its changing numbers reach the device as such (``numbers``)."""
+        defining = next(kind for kind in type(self).__mro__ if "_update" in vars(kind))
+        return bool(vars(defining).get("_capturable", False)) and type(self).step is Optimizer.step
+
     def _update(self, group: dict[str, Any], be: Backend, params: list[Tensor]) -> None:
         """Change these parameters of a group, which all have gradients and are on one device."""
         raise NotImplementedError(f"[{self._name()}] the optimizer defines no '_update'")

@@ -36,6 +36,8 @@ class RAdam(Optimizer):
         maximize: go uphill.
     """
 
+    _capturable = True
+
     def __init__(
         self,
         params: Parameters,
@@ -65,18 +67,18 @@ class RAdam(Optimizer):
         beta1, beta2 = group["betas"]
         longest = 2 / (1 - beta2) - 1
         for t, some in self._counted(params):
-            length, rectified = longest - 2 * t * beta2**t / (1 - beta2**t), None
+            length, rate = longest - 2 * t * beta2**t / (1 - beta2**t), group["lr"] / (1 - beta1**t)
             if length > 5:
                 above = (length - 4) * (length - 2) * longest * (1 - beta2**t)
-                rectified = math.sqrt(above / ((longest - 4) * (longest - 2) * length))
+                rate *= math.sqrt(above / ((longest - 4) * (longest - 2) * length))
             self._adapt(
                 "radam",
                 group,
                 be,
                 some,
                 {"exp_avg": 0.0, "exp_avg_sq": 0.0},
-                lr=group["lr"] / (1 - beta1**t),
-                rectified=rectified,
+                lr=rate,
+                rectified=length > 5,
                 beta1=beta1,
                 beta2=beta2,
                 eps=group["eps"],

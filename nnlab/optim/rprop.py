@@ -31,6 +31,8 @@ class Rprop(Optimizer):
         maximize: go uphill.
     """
 
+    _capturable = True
+
     def __init__(
         self,
         params: Parameters,

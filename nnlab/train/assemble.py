@@ -127,6 +127,7 @@ def assemble(
         precision=config.precision,
         checkpoint_every=config.checkpoint_every,
         poll_every=config.poll_every,
+        graph="auto" if config.graph is None else config.graph,
         fast_dev_run=config.fast_dev_run,
         overfit_batches=config.overfit_batches,
         unit=unit,

@@ -60,6 +60,10 @@ class RunConfig(Settings):
         None, "Steps between looks at the loss; default: 1 on the CPU, 20 on a GPU.",
         group="Running", low=1, extend=True,
     )  # fmt: skip
+    graph: bool | None = option(
+        None, "Run whole steps as CUDA graphs; default: on a GPU, where steps can be recorded.",
+        group="Running", extend=True,
+    )  # fmt: skip
     fast_dev_run: bool = option(False, "Three batches of training and validation, to try everything.", group="Running")
     overfit_batches: int = option(
         0, "Train and validate on the first so many batches, again and again.", group="Running", low=0

@@ -10,7 +10,6 @@ from nnlab.random import default_generator
 from nnlab.train import carried
 from nnlab.train import checkpoint as files
 from nnlab.train.nonfinite import first_bad
-from nnlab.train.sums import Sums
 
 if TYPE_CHECKING:
     from nnlab.train.trainer import Trainer
@@ -92,4 +91,4 @@ def restore(trainer: Trainer, name: str) -> None:
     trainer.epoch, trainer.batch, trainer.step = state["epoch"], state["batch"], state["step"]
     trainer.lr, trainer.history, trainer.best = state["lr"], list(state["history"]), state["best"]
     trainer.result, trainer.stop = None, None
-    trainer.sums = Sums(trainer.device, **state["sums"])
+    trainer.sums.restart(**state["sums"])

@@ -19,6 +19,7 @@ class Sums:
 
     Attributes:
         examples: examples seen.
+        classified: whether right answers are counted.
         seconds: time spent on them.
     """
 
@@ -33,8 +34,26 @@ class Sums:
     ) -> None:
         self._loss = tensor(loss, dtype="float64", device=device)
         self._correct = tensor(correct or 0, dtype="int64", device=device)
-        self._classified = correct is not None
+        self.classified = correct is not None
         self.examples, self.seconds = examples, seconds
+
+    def restart(
+        self, *, loss: float = 0.0, correct: int | None = None, examples: int = 0, seconds: float = 0.0
+    ) -> None:
+        """Begin anew, or where another one was, in the same memory (a graph adds to that)."""
+        self._loss.fill_(loss)
+        self._correct.fill_(correct or 0)
+        self.classified = correct is not None
+        self.examples, self.seconds = examples, seconds
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """The sums on the device."""
+        return self._loss, self._correct
+
+    def counted(self, examples: int, classified: bool) -> None:
+        """Batches were added by a graph."""
+        self.examples += examples
+        self.classified = self.classified or classified
 
     def add(self, loss: Tensor, output: Tensor, target: Tensor) -> None:
         """Add a batch with its mean loss."""
@@ -43,7 +62,7 @@ class Sums:
             self._loss += loss.detach().double() * n
             if target.dtype.kind in "iu" and output.ndim > 1 and output[:, 0].shape == target.shape:
                 self._correct += (output.detach().argmax(1) == target).sum()
-                self._classified = True
+                self.classified = True
         self.examples += n
 
     @property
@@ -54,13 +73,13 @@ class Sums:
     @property
     def accuracy(self) -> float | None:
         """Share of right answers (waits for the GPU), None if this is no classification."""
-        return int(self._correct.item()) / max(self.examples, 1) if self._classified else None
+        return int(self._correct.item()) / max(self.examples, 1) if self.classified else None
 
     def state(self) -> dict[str, Any]:
         """What the constructor takes to continue."""
         return {
             "loss": float(self._loss.item()),
-            "correct": int(self._correct.item()) if self._classified else None,
+            "correct": int(self._correct.item()) if self.classified else None,
             "examples": self.examples,
             "seconds": self.seconds,
         }

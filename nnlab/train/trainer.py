@@ -22,6 +22,7 @@ from nnlab.train import checkpoint as files
 from nnlab.train.batches import Batch, Batches
 from nnlab.train.callbacks import Callback
 from nnlab.train.evaluate import Evaluation, evaluate
+from nnlab.train.graphs import StepGraphs
 from nnlab.train.interrupt import Interrupted, Signals
 from nnlab.train.logs import Row
 from nnlab.train.mixed import Precision
@@ -64,6 +65,10 @@ class Trainer:
         poll_every: steps between looks at the loss; default 1 on the CPU, 20 on a GPU; always 1 without ``out``.
         fast_dev_run: one epoch of three batches.
         overfit_batches: if positive, train and validate on the first so many batches.
+        graph: record the whole step (forward, backward, update) of each shape of batches as a CUDA graph and run that
+            from the third such step on: the same numbers, for the host's time of one launch. It keeps the memory of a
+            step's intermediate results. ``"auto"``: on a GPU. Where a step cannot be recorded, a note says why and
+            steps go on without; see ``nnlab/train/graphs.py``.
         unit: what the examples are called where their number is shown.
         callbacks: called in this order.
 
@@ -103,6 +108,7 @@ class Trainer:
         poll_every: int | None = None,
         fast_dev_run: bool = False,
         overfit_batches: int = 0,
+        graph: bool | str = "auto",
         unit: str = "images",
         callbacks: Sequence[Callback] = (),
     ) -> None:
@@ -148,6 +154,7 @@ class Trainer:
         self.stop: str | None = None
         self.phase = "train"
         self._signals = Signals()
+        self.graphs = StepGraphs(self, graph)
         self.sums = Sums(self.device)
 
     # The loop.
@@ -190,7 +197,7 @@ class Trainer:
     def _begin(self, resume: bool | str) -> None:
         if isinstance(resume, str) or (resume and self.out is not None and files.exists(self.out / "last")):
             self.restore(resume if isinstance(resume, str) else "last")
-            self._note(f"continuing in epoch {self.epoch + 1} after batch {self.batch} (step {self.step})")
+            self.note(f"continuing in epoch {self.epoch + 1} after batch {self.batch} (step {self.step})")
         elif self.out is not None:
             try:
                 self.save()
@@ -231,7 +238,15 @@ class Trainer:
                 mark = time.perf_counter()
 
     def _step(self, group: list[Batch]) -> None:
-        """One update from one or more batches."""
+        """One update from one or more batches, and what belongs to it on the host."""
+        self.graphs.run(group)
+        self.lr = float(self.optimizer.param_groups[0]["lr"])
+        if self.scheduler is not None and not isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step()
+        self.step += 1
+
+    def update(self, group: list[Batch]) -> None:
+        """Forward, backward and update from one or more batches: all of a step that a graph repeats."""
         scaler = self.precision.scaler
         self.optimizer.zero_grad()
         total = sum(examples(target) for _, target in group)
@@ -252,10 +267,6 @@ class Trainer:
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
         scaler.step(self.optimizer)
         scaler.update()
-        self.lr = float(self.optimizer.param_groups[0]["lr"])
-        if self.scheduler is not None and not isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step()
-        self.step += 1
 
     def _finish_epoch(self) -> None:
         """Validate, and turn the epoch into a row of the log and a checkpoint."""
@@ -286,7 +297,7 @@ class Trainer:
             self.scheduler.step(row["val_loss"] if self.result else row["train_loss"])
         self.history.append(row)
         self.epoch, self.batch = self.epoch + 1, 0
-        self.sums = Sums(self.device)
+        self.sums.restart()
         sign = 1 if name == "val_accuracy" else -1
         improved = self.best is None or sign * row[name] > sign * self.best["value"]
         if improved:
@@ -353,7 +364,7 @@ class Trainer:
             raise NonFiniteError(f"[Trainer] {trouble} (epoch {self.epoch + 1}, batch {self.batch})")
         self.restore()
         self.strict, self.poll_every = True, 1
-        self._note(f"{trouble}: going back to step {self.step} to find the layer")
+        self.note(f"{trouble}: going back to step {self.step} to find the layer")
         self._call("on_fit_start")
 
     def _leave(self) -> NoReturn:
@@ -372,6 +383,7 @@ class Trainer:
         for callback in self.callbacks:
             getattr(callback, moment)(self)
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Tell the user something, through the callbacks."""
         for callback in self.callbacks:
             callback.on_note(self, text)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import nnlab
-from nnlab.backend import get_backend
+from nnlab.backend import emulated, get_backend
 from nnlab.bench.conv import Conv2d, ConvTranspose2d
 from nnlab.bench.dense import Linear
 from nnlab.bench.measure import rows
@@ -19,7 +19,7 @@ from nnlab.bench.problem import Problem
 from nnlab.bench.recurrent import LSTM
 from nnlab.bench.shapes import SETS
 from nnlab.bench.step import OptimizerStep
-from nnlab.bench.training import CharacterStep, TrainingStep
+from nnlab.bench.training import GRAPHS, TRAINING, CharacterStep, TrainingStep
 from nnlab.models import create
 
 CPU = get_backend("cpu")
@@ -126,3 +126,16 @@ def test_operations_of_the_character_model() -> None:
     update = 6 * (weights + 2 * 2 * 4 * 256 + 65)
     flops = CharacterStep("char_lstm", "training", 32).cost("step", 4).flops
     assert flops == 3 * 2 * weights * 64 * 32 + update
+
+
+@pytest.mark.skipif(emulated.why_unusable() is not None, reason="kernels cannot run on this CPU")
+def test_a_step_as_a_graph_gives_the_same_losses() -> None:
+    be: Any = get_backend("emulated")
+    found = []
+    for problem in (TRAINING["lenet5"](4), GRAPHS["lenet5"](4)):
+        host = problem.draw(np.random.default_rng(1))
+        arrays = {name: be.asarray(a.astype(np.float32) if a.dtype.kind == "f" else a) for name, a in host.items()}
+        call = problem.ours(be, "step", arrays)
+        found.append([float(call()) for _ in range(3)])
+    assert found[0] == found[1]
+    assert len(set(found[0])) == 3

@@ -160,7 +160,7 @@ def test_the_page_is_made_of_the_newest_record_of_each_device(tmp_path: Path) ->
     shown = page(records)
     assert shown.count("## a machine") == 1 and "benchmarks/records/a/bench-2.json" in shown and "9 ms" not in shown
     assert "| alexnet conv1 | 1x2 | forward | 1 ms | 1000.0 | 1.0 | 100% | 2 ms | 2.00 | 2e-07 | 1e-07 |" in shown
-    others = f"conv_mma {hashes['conv_mma']}, conv_mma_precise {hashes['conv_mma_precise']}"
+    others = ", ".join(f"{name} {hashes[name]}" for name in ("conv_fold", "conv_mma", "conv_mma_precise"))
     assert f"### conv2d (kernels conv {hashes['conv']}, {others})" in shown
     assert f"### conv2d (kernels conv 00000000, {others}; stale: the sources have changed since)" in shown
     assert "| conv2d forward | 1 | 2.00 | 2.00 |" in shown

@@ -65,3 +65,4 @@ def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums over few terms are made of several parts."""
     monkeypatch.setattr(kernels, "LEAST_SHARE", 100)
     monkeypatch.setattr(kernels, "LEAST_SUM_SHARE", 100)
+    monkeypatch.setattr(kernels, "LEAST_BIAS_SHARE", 100)

@@ -12,11 +12,13 @@ import pytest
 
 from nnlab import precision
 from nnlab.geometry import ConvGeometry, conv_geometry
-from nnlab.ops._cuda import conv, conv_mma
+from nnlab.ops._cuda import conv, conv_fold, conv_mma, conv_relu
 from tests.cuda import drawn
 from tests.cuda.case import Case
 from tests.cuda.far import FAR, FarCase, end
+from tests.oracles import activation
 from tests.oracles import conv as oracle
+from tests.oracles import conv_relu as relu_oracle
 
 # (inputs, outputs, groups): of 16 bytes and not.
 CHANNELS = [(16, 16, 1), (3, 17, 1), (8, 16, 2), (20, 40, 1)]
@@ -49,11 +51,14 @@ def all_passes(case: Case, g: ConvGeometry, last: bool, setting: str) -> None:
         assert conv_mma.takes(case.be, g, case.dtype)
         y = conv.forward(case.be, x=case.put(x), w=case.put(w), b=case.put(b), geometry=g)
         dx = conv.input_grad(case.be, dy=case.put(dy), w=case.put(w), geometry=g)
-        dw = conv.weight_grad(case.be, x=case.put(x), dy=case.put(dy), geometry=g)
+        dw, db = conv.parameter_grads(case.be, x=case.put(x), dy=case.put(dy), geometry=g)
+        alone = conv.weight_grad(case.be, x=case.put(x), dy=case.put(dy), geometry=g)
     case.compare(y, prod(g.w_shape[1:]) + 1, oracle.forward, a, v, b, *window, g.pad_low, g.dilation, g.groups)
     terms = g.w_shape[0] // g.groups * prod(g.kernel)
     case.compare(dx, terms, _gradient, 0, a, v, d, *window, g.dilation, g.groups)
     case.compare(dw, positions, _gradient, 1, a, v, d, *window, g.dilation, g.groups)
+    case.compare(db, positions, _gradient, 2, a, v, dy, *window, g.dilation, g.groups)
+    np.testing.assert_array_equal(case.be.to_numpy(alone), case.be.to_numpy(dw))
 
 
 def _gradient(which: int, *problem: Any) -> np.ndarray:
@@ -82,8 +87,58 @@ def several_tiles_and_parts(case: Case, setting: str) -> None:
         all_passes(case, conv_geometry((1, 144, 5, 6), (16, 144, 2, 2), (1, 2), 1), False, setting)
 
 
+FEW_CHANNELS = [  # input, weight, stride, padding: AlexNet's and VGG's first layers and their like
+    ((2, 3, 23, 27), (16, 3, 11, 11), 4, 2),
+    ((2, 3, 5, 6), (24, 3, 3, 3), 1, 1),
+    ((1, 3, 14, 17), (17, 3, 7, 7), 2, 3),
+    ((3, 2, 33), (16, 2, 16), 5, 3),
+    ((1, 1, 7, 5, 9), (16, 1, 5, 3, 5), (3, 1, 2), (1, 0, 2)),
+]
+
+
+def few_channels(case: Case, setting: str) -> None:
+    """Inputs that are sorted by remainders, in parts; relu's mask is in the order of the outputs."""
+    folds = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv_mma, "LEAST_SHARE", 40)
+        for number, problem in enumerate(FEW_CHANNELS):
+            g = conv_geometry(*problem)
+            folds.append(conv_fold.choose(g, case.dtype.itemsize))
+            all_passes(case, g, number % 2 == 1, setting)
+            _rectified(case, g, setting)
+    assert {fold.together for fold in folds if fold is not None} == {1, 2}
+
+
+def rectified(case: Case, setting: str) -> None:
+    """relu in the same kernel: the bits of relu after the convolution; and the mask. One tile and several."""
+    chunk = 16 // case.dtype.itemsize
+    for inputs, outputs, groups in (*CHANNELS, (8, 136, 1), (chunk, 5 * chunk, 2)):
+        g = conv_geometry((3, groups * inputs, 7, 7), (groups * outputs, inputs, 4, 3), 1, 1, 1, groups)
+        _rectified(case, g, setting)
+
+
+def _rectified(case: Case, g: ConvGeometry, setting: str) -> None:
+    x, w, b = case.normal(*g.x_shape), case.normal(*g.w_shape), case.normal(g.w_shape[0])
+    x[(0, 0, *[0] * len(g.kernel))], x[(-1, 0, *[n // 2 for n in g.in_size])] = np.nan, np.inf
+    given = {"x": case.put(x), "w": case.put(w), "b": case.put(b), "geometry": g}
+    with using(case, setting):
+        assert conv_mma.takes(case.be, g, case.dtype)
+        plain = conv.forward(case.be, **given)
+        y, mask = conv_relu.forward(case.be, **given)
+        alone, nothing = conv_relu.forward(case.be, **given, keep=False)
+    assert nothing is None
+    found = case.be.to_numpy(y)
+    assert not np.isfinite(found).all() and (found == 0).any()
+    case.compare(y, None, activation.relu, case.be.to_numpy(plain))
+    case.compare(alone, None, activation.relu, case.be.to_numpy(plain))
+    assert not np.signbit(found.astype(np.float64)).any(where=found == 0)
+    case.compare(mask, None, relu_oracle.mask, found, chunk=16 // case.dtype.itemsize)
+
+
 def standard(case: Case, setting: str) -> None:
-    all_passes(case, conv_geometry((1, 36, 8, 9), (64, 36, 3, 3), 1, 1), True, setting)
+    g = conv_geometry((1, 36, 8, 9), (64, 36, 3, 3), 1, 1)
+    all_passes(case, g, True, setting)
+    _rectified(case, g, setting)
 
 
 def far_positions(case: FarCase, setting: str) -> None:

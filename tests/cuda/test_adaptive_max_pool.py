@@ -154,7 +154,7 @@ MUTANTS = [
     ("adaptive_max_pool.cu", "od < d.end", "od < d.end - 1"),
     ("adaptive_max_pool.cu", "(q.plane * out_d + od) * out_h", "(q.plane * out_d + od) * in_h"),
     ("adaptive_max_pool.cu", "total += to_acc", "total = to_acc"),
-    ("adaptive_max_pool.cu", "if (places[row + ow] == here)", "if (true)"),
+    ("adaptive_max_pool.cu", "if (places[o] == here)", "if (true)"),
     ("include/adaptive.cuh", "o * in / out,", "(o * in + out - 1) / out,"),
     ("include/adaptive.cuh", "((o + 1) * in + out - 1) / out", "(o + 1) * in / out"),
     ("include/adaptive.cuh", "Part{q * out / in,", "Part{(q * out + in - 1) / in,"),

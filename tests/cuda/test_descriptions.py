@@ -17,6 +17,7 @@ from tests.ops.common import CPU
 
 KERNELS = _cuda.kernels()
 TYPES = {"index_t": "index", "acc_t": "acc", "scalar_t": "scalar", "int": "int32", "unsigned": "uint32"}
+TYPES["double"] = "float64"
 TYPES |= {"Tensors": "scalar*[64]", "ConstTensors": "scalar*[64]", "Sizes": "index[64]"}
 _DEFINE = re.compile(r"^#define (\w+) +(.+)$", re.MULTILINE)
 _KERNEL = re.compile(

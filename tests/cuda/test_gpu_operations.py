@@ -26,6 +26,7 @@ LAYERS: list[tuple[str, Callable[..., Any], tuple[int, ...], tuple[int, ...]]] =
     ("conv2d strided", lambda x, w: F.conv2d(x, w, stride=(2, 3), padding=2), (2, 3, 13, 17), (7, 3, 5, 4)),
     ("conv2d dilated groups", lambda x, w: F.conv2d(x, w, dilation=2, groups=2), (2, 4, 13, 9), (6, 2, 3, 3)),
     ("conv2d depthwise", lambda x, w: F.conv2d(x, w, padding=1, groups=5), (2, 5, 7, 9), (10, 1, 3, 3)),
+    ("conv_relu", lambda x, w: F.conv_relu(x, w, padding=1), (2, 16, 9, 7), (24, 16, 3, 3)),
     ("conv3d", lambda x, w: F.conv3d(x, w, stride=2, padding=1), (1, 2, 5, 7, 6), (3, 2, 3, 3, 2)),
     ("conv_transpose1d", lambda x, w: F.conv_transpose1d(x, w, stride=3), (2, 4, 7), (4, 3, 4)),
     (

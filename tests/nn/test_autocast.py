@@ -112,6 +112,7 @@ OURS: dict[str, tuple[str, Callable[..., Any]]] = {
     "binary_cross_entropy": ("float32", lambda lib, F, f, h, n: F.binary_cross_entropy(h(3), f(3))),
     "ctc_loss": ("float32", lambda lib, F, f, h, n: F.ctc_loss(h(4, 1, 3), n(1, 2) + 1, (4,), (2,))),
     "gaussian_nll_loss": ("float32", lambda lib, F, f, h, n: F.gaussian_nll_loss(h(3), h(3), h(3))),
+    "conv_relu": ("float16", lambda lib, F, f, h, n: F.conv_relu(f(1, 2, 4), f(3, 2, 2), f(3))),
     "bias_relu": ("float16", lambda lib, F, f, h, n: F.bias_relu(f(2, 3), f(3))),
     "batch_norm": ("float16", lambda lib, F, f, h, n: F.batch_norm(h(2, 3, 4), f(3), f(3), f(3), f(3), True)),
     "batch_norm eval": ("float16", lambda lib, F, f, h, n: F.batch_norm(h(2, 3, 4), f(3), f(3), f(3), f(3))),

@@ -34,76 +34,76 @@ def geometry_of(x, name):
     return pool_geometry(x.shape, kernel, stride, padding, dilation)
 
 
-def run_relu(x, grad):
-    y = relu.forward(CPU, x=x)
-    return [y, relu.backward(CPU, dy=grad(y), y=y)], []
+def run_relu(be, x, grad):
+    y = relu.forward(be, x=x)
+    return [y, relu.backward(be, dy=grad(y), y=y)], []
 
 
-def run_bias_relu(x, grad):
-    y = bias_relu.forward(CPU, x=x, b=np.linspace(-1, 1, x.shape[1]))
-    dx, db = bias_relu.backward(CPU, dy=grad(y), y=y)
+def run_bias_relu(be, x, grad):
+    y = bias_relu.forward(be, x=x, b=np.linspace(-1, 1, x.shape[1]))
+    dx, db = bias_relu.backward(be, dy=grad(y), y=y)
     return [y, dx], [db]
 
 
-def run_dropout(x, grad):
-    y, saved = dropout.forward(CPU, x=x, p=0.4, seed=3, offset=1)
-    return [y, dropout.backward(CPU, dy=grad(y), saved=saved)], []
+def run_dropout(be, x, grad):
+    y, saved = dropout.forward(be, x=x, p=0.4, seed=3, offset=1)
+    return [y, dropout.backward(be, dy=grad(y), saved=saved)], []
 
 
-def run_batch_norm(x, grad):
+def run_batch_norm(be, x, grad):
     weight, bias = np.linspace(0.5, 2, x.shape[1]), np.linspace(-1, 1, x.shape[1])
-    y, saved = batch_norm.forward(CPU, x=x, weight=weight, bias=bias, eps=1e-3)
-    dx, dweight, dbias = batch_norm.backward(CPU, dy=grad(y), x=x, weight=weight, saved=saved)
-    z = batch_norm.evaluate(CPU, x=x, mean=bias, var=weight, weight=weight, bias=bias, eps=1e-3)
+    y, saved = batch_norm.forward(be, x=x, weight=weight, bias=bias, eps=1e-3)
+    dx, dweight, dbias = batch_norm.backward(be, dy=grad(y), x=x, weight=weight, saved=saved)
+    z = batch_norm.evaluate(be, x=x, mean=bias, var=weight, weight=weight, bias=bias, eps=1e-3)
     return [y, dx, z], [*saved, dweight, dbias]
 
 
-def run_response_norm(x, grad):
-    y, s = local_response_norm.forward(CPU, x=x, size=2, alpha=0.7, beta=0.75, k=1.0)
-    dx = local_response_norm.backward(CPU, dy=grad(y), x=x, s=s, size=2, alpha=0.7, beta=0.75)
-    return [y, s, dx, local_response_norm.channel_sum(CPU, x=x, below=1, above=0)], []
+def run_response_norm(be, x, grad):
+    y, s = local_response_norm.forward(be, x=x, size=2, alpha=0.7, beta=0.75, k=1.0)
+    dx = local_response_norm.backward(be, dy=grad(y), x=x, s=s, size=2, alpha=0.7, beta=0.75)
+    return [y, s, dx, local_response_norm.channel_sum(be, x=x, below=1, above=0)], []
 
 
 def run_adaptive_avg(out):
-    def run(x, grad):
-        y = avg_pool.adaptive_forward(CPU, x=x, out=(out,) * (x.ndim - 2))
-        return [y, avg_pool.adaptive_backward(CPU, dy=grad(y), size=x.shape[2:])], []
+    def run(be, x, grad):
+        y = avg_pool.adaptive_forward(be, x=x, out=(out,) * (x.ndim - 2))
+        return [y, avg_pool.adaptive_backward(be, dy=grad(y), size=x.shape[2:])], []
 
     return run
 
 
-def run_adaptive_max(x, grad):
-    y, places = adaptive_max_pool.forward(CPU, x=x, out=(3,) * (x.ndim - 2))
-    return [y, places], [adaptive_max_pool.scatter(CPU, dy=grad(y), places=places, size=x.shape[2:])]
+def run_adaptive_max(be, x, grad):
+    y, places = adaptive_max_pool.forward(be, x=x, out=(3,) * (x.ndim - 2))
+    return [y, places], [adaptive_max_pool.scatter(be, dy=grad(y), places=places, size=x.shape[2:])]
 
 
 def run_avg(name):
-    def run(x, grad):
+    def run(be, x, grad):
         g = geometry_of(x, name)
         found = []
         for padded, divisor in ((True, None), (False, None), (True, 3)):
             options = {"geometry": g, "count_include_pad": padded, "divisor_override": divisor}
-            y = avg_pool.forward(CPU, x=x, **options)
-            found += [y, avg_pool.backward(CPU, dy=grad(y), **options)]
+            y = avg_pool.forward(be, x=x, **options)
+            found += [y, avg_pool.backward(be, dy=grad(y), **options)]
         return found, []
 
     return run
 
 
 def run_max(name):
-    def run(x, grad):
+    def run(be, x, grad):
         g = geometry_of(x, name)
-        y, index = max_pool.forward(CPU, x=x, geometry=g)
-        dx = max_pool.scatter(CPU, dy=grad(y), index=index, geometry=g)
-        return [y, index, dx], [max_pool.gather(CPU, x=dx, index=index, geometry=g)]
+        y, index = max_pool.forward(be, x=x, geometry=g)
+        dx = max_pool.scatter(be, dy=grad(y), index=index, geometry=g)
+        return [y, index, dx], [max_pool.gather(be, x=dx, index=index, geometry=g)]
 
     return run
 
 
 def run_unary(function):
-    def run(x, grad):
-        y = unary.forward(CPU, x=x, function=function)
-        return [y, unary.backward(CPU, dy=grad(y), y=y, function=function)], []
+    def run(be, x, grad):
+        y = unary.forward(be, x=x, function=function)
+        return [y, unary.backward(be, dy=grad(y), y=y, function=function)], []
 
     return run
 
@@ -136,10 +136,10 @@ def test_images_last_give_the_same_and_stay_last(name, shape):
     def grad(y):
         return rng(72).standard_normal(y.shape)
 
-    kept, others = OPS[name](x, grad)
-    kept_last, others_last = OPS[name](images_last(x), lambda y: images_last(grad(y)))
+    kept, others = OPS[name](CPU, x, grad)
+    kept_last, others_last = OPS[name](CPU, images_last(x), lambda y: images_last(grad(y)))
     # The gradient of a result in one order may come in the other.
-    mixed, mixed_others = OPS[name](images_last(x), grad)
+    mixed, mixed_others = OPS[name](CPU, images_last(x), grad)
     for wanted, *found in zip(kept, kept_last, mixed, strict=True):
         assert wanted.flags.c_contiguous
         assert layout.is_batch_last(found[0])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nnlab.bench.problem import Problem
 from nnlab.bench.shapes import BATCHES, SETS
 from nnlab.bench.training import BATCHES as STEPS
-from nnlab.bench.training import TRAINING
+from nnlab.bench.training import GRAPHS, TRAINING
 
 HALVES = ("bfloat16", "float16")
 _LARGE = ("alexnet", "vgg16")
@@ -38,6 +38,8 @@ def plan(small: bool, batch: int | None = None, sets: str = "", dtypes: str = ""
     """
     problems = [(name, problem) for name, make in SETS.items() for problem in make(batch or BATCHES[name][not small])]
     problems += [("training", TRAINING[name](batch or STEPS[name][not small])) for name in TRAINING]
+    if not small:
+        problems += [("training", GRAPHS[name](batch or STEPS[name][1])) for name in GRAPHS]
     found: dict[Item, str] = {}
     for dtype, wanted in _order():
         for name, problem in problems:

@@ -18,7 +18,15 @@ from nnlab.nn.functional.activation import (
     tanhshrink,
 )
 from nnlab.nn.functional.attention import scaled_dot_product_attention
-from nnlab.nn.functional.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from nnlab.nn.functional.conv import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_relu,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from nnlab.nn.functional.dropouts import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from nnlab.nn.functional.fold import fold, unfold
 from nnlab.nn.functional.fractional_max_pool import fractional_max_pool2d, fractional_max_pool3d
@@ -113,6 +121,7 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_relu",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from nnlab.autograd import Tensor
 from nnlab.autograd.amp import low_precision
 from nnlab.autograd.conv import conv, conv_transpose
+from nnlab.autograd.conv import conv_relu as rectified
 from nnlab.errors import ShapeError, complaint
 from nnlab.geometry import conv_geometry, conv_transpose_geometry
 from nnlab.nn.functional._checks import check_input, with_batch
@@ -20,7 +21,7 @@ def _weight(where: str, weight: Tensor, spatial: int) -> None:
 
 
 @low_precision
-def _conv(
+def conv_nd(
     spatial: int,
     input: Tensor,
     weight: Tensor,
@@ -29,7 +30,9 @@ def _conv(
     padding: str | Size,
     dilation: Size,
     groups: int,
+    relu: bool = False,
 ) -> Tensor:
+    """What the functions below do; with ``relu`` negative results become 0."""
     where = f"conv{spatial}d"
     check_input(where, input, weight=weight, bias=bias)
     _weight(where, weight, spatial)
@@ -37,7 +40,7 @@ def _conv(
     geometry = conv_geometry(x.shape, weight.shape, stride, padding, dilation, groups, layer=where)
     if bias is not None and bias.shape != (weight.shape[0],):
         raise ShapeError(complaint(where, "bias", f"have shape ({weight.shape[0]},)", tuple(bias.shape)))
-    y = conv(x, weight, bias, geometry)
+    y = (rectified if relu else conv)(x, weight, bias, geometry)
     return y if batched else y.squeeze(0)
 
 
@@ -51,7 +54,7 @@ def conv1d(
     groups: int = 1,
 ) -> Tensor:
     """Cross-correlation: input (N, C, L) or (C, L), weight (O, C/groups, K), bias (O,)."""
-    return _conv(1, input, weight, bias, stride, padding, dilation, groups)
+    return conv_nd(1, input, weight, bias, stride, padding, dilation, groups)
 
 
 def conv2d(
@@ -68,7 +71,7 @@ def conv2d(
     ``y[n, o, i, j] = bias[o] + sum over c, u, v of weight[o, c, u, v] * x[n, c', i*s + u*d - p, j*s + v*d - p]`` with
     ``c'`` the c-th channel of o's group. ``padding`` is an int, a pair, 'valid' (none) or 'same' (stride 1 only).
     """
-    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
+    return conv_nd(2, input, weight, bias, stride, padding, dilation, groups)
 
 
 def conv3d(
@@ -81,7 +84,27 @@ def conv3d(
     groups: int = 1,
 ) -> Tensor:
     """Cross-correlation: input (N, C, D, H, W) or (C, D, H, W), weight (O, C/groups, KD, KH, KW), bias (O,)."""
-    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
+    return conv_nd(3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv_relu(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: str | Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Tensor:
+    """``relu`` of :func:`conv1d`, :func:`conv2d` or :func:`conv3d`, by the weight's dimensions: their bits in one
+    operation, gradients included.
+
+    The convolution's own result is never kept: on tensor cores the kernel rectifies what it writes and leaves one bit
+    an element for the backward pass, elsewhere the result is rectified in place.
+    """
+    if not 3 <= weight.ndim <= 5:
+        raise ShapeError(complaint("conv_relu", "weight", "have 3 to 5 dimensions", tuple(weight.shape)))
+    return conv_nd(weight.ndim - 2, input, weight, bias, stride, padding, dilation, groups, relu=True)
 
 
 @low_precision

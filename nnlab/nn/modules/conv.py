@@ -13,7 +13,7 @@ from nnlab.geometry import sizes
 from nnlab.nn import functional as F
 from nnlab.nn import init
 from nnlab.nn.functional._checks import check_count
-from nnlab.nn.functional.conv import conv_transpose_nd
+from nnlab.nn.functional.conv import conv_nd, conv_transpose_nd
 from nnlab.nn.module import Module
 from nnlab.nn.parameter import Parameter
 
@@ -142,13 +142,15 @@ class _Conv(_ConvNd):
             pairs = [(0, 0) if isinstance(p, str) else (p, p) for p in self.padding]
         return [n for pair in reversed(pairs) for n in pair]
 
-    def forward(self, input: Tensor) -> Tensor:
-        conv = (F.conv1d, F.conv2d, F.conv3d)[self.spatial - 1]
+    def forward(self, input: Tensor, *, relu: bool = False) -> Tensor:
+        """With ``relu`` negative results become 0 (``nnlab.nn.fuse``)."""
         padding: str | tuple[int, ...] = self.padding
         if self.padding_mode != "zeros" and padding != "valid":
             input = F.pad(input, self._pads(), self.padding_mode)
             padding = (0,) * self.spatial
-        return conv(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return conv_nd(
+            self.spatial, input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, relu
+        )
 
 
 _CONV_DOC = """{n}d convolution (cross-correlation).

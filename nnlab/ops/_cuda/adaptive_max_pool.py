@@ -8,8 +8,9 @@ from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, launch
 from nnlab.geometry import Shape
 from nnlab.ops._cuda import windows
+from nnlab.ops._cuda.memory import empty, in_order, memory_of, run_of
 
-_SIZES = dict.fromkeys(("n", *windows.ADAPTIVE), "index")
+_SIZES = dict.fromkeys(("n", "run", *windows.ADAPTIVE), "index")
 _FORWARD = Kernel(
     "adaptive_max_pool", "adaptive_max_pool_forward", {"x": "scalar*", "y": "scalar*", "places": "int64*", **_SIZES}
 )
@@ -19,18 +20,18 @@ _SCATTER = Kernel(
 
 
 def forward(be: Backend, *, x: Any, out: Shape) -> tuple[Any, Any]:
-    xp = be.xp
+    source, last = memory_of(be, x)
     shape = (*x.shape[:2], *out)
-    y, places = xp.empty(shape, x.dtype), xp.empty(shape, xp.int64)
-    sizes = windows.adaptive(x.shape[2:], out)
-    launch(be, _FORWARD, threads=y.size, x=xp.asarray(x, order="C"), y=y, places=places, n=y.size, **sizes)
+    memory, y = empty(be, shape, x.dtype, last)
+    winners, places = empty(be, shape, be.xp.int64, last)
+    sizes = {"n": y.size, "run": run_of(shape, last), **windows.adaptive(x.shape[2:], out)}
+    launch(be, _FORWARD, threads=y.size, x=source, y=memory, places=winners, **sizes)
     return y, places
 
 
 def scatter(be: Backend, *, dy: Any, places: Any, size: Shape) -> Any:
-    xp = be.xp
-    dx = xp.empty((*dy.shape[:2], *size), dy.dtype)
-    dy, places = xp.asarray(dy, order="C"), xp.asarray(places, order="C")
-    sizes = windows.adaptive(size, dy.shape[2:])
-    launch(be, _SCATTER, threads=dx.size, dy=dy, places=places, dx=dx, n=dx.size, **sizes)
+    winners, last = memory_of(be, places)
+    memory, dx = empty(be, (*dy.shape[:2], *size), dy.dtype, last)
+    sizes = {"n": dx.size, "run": run_of(dx.shape, last), **windows.adaptive(size, dy.shape[2:])}
+    launch(be, _SCATTER, threads=dx.size, dy=in_order(be, dy, last), places=winners, dx=memory, **sizes)
     return dx

@@ -8,11 +8,12 @@ from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, launch
 from nnlab.geometry import PoolGeometry, Shape
 from nnlab.ops._cuda import windows
+from nnlab.ops._cuda.memory import empty, memory_of, run_of
 
-_FIXED = {"n": "index", "count": "int32", "divisor": "acc", **windows.PARAMETERS}
+_FIXED = {"n": "index", "run": "index", "count": "int32", "divisor": "acc", **windows.PARAMETERS}
 _FORWARD = Kernel("avg_pool", "avg_pool_forward", {"x": "scalar*", "y": "scalar*", **_FIXED})
 _BACKWARD = Kernel("avg_pool", "avg_pool_backward", {"dy": "scalar*", "dx": "scalar*", **_FIXED})
-_ADAPTIVE = dict.fromkeys(("n", *windows.ADAPTIVE), "index")
+_ADAPTIVE = dict.fromkeys(("n", "run", *windows.ADAPTIVE), "index")
 _ADAPTIVE_FORWARD = Kernel("avg_pool", "avg_pool_adaptive_forward", {"x": "scalar*", "y": "scalar*", **_ADAPTIVE})
 _ADAPTIVE_BACKWARD = Kernel("avg_pool", "avg_pool_adaptive_backward", {"dy": "scalar*", "dx": "scalar*", **_ADAPTIVE})
 
@@ -29,34 +30,36 @@ def _fixed(geometry: PoolGeometry, count_include_pad: bool, divisor_override: in
 def forward(
     be: Backend, *, x: Any, geometry: PoolGeometry, count_include_pad: bool, divisor_override: int | None
 ) -> Any:
-    xp = be.xp
-    y = xp.empty(geometry.y_shape, x.dtype)
+    source, last = memory_of(be, x)
+    memory, y = empty(be, geometry.y_shape, x.dtype, last)
     fixed = _fixed(geometry, count_include_pad, divisor_override)
-    launch(be, _FORWARD, threads=y.size, x=xp.asarray(x, order="C"), y=y, n=y.size, **fixed)
+    launch(be, _FORWARD, threads=y.size, x=source, y=memory, n=y.size, run=run_of(y.shape, last), **fixed)
     return y
 
 
 def backward(
     be: Backend, *, dy: Any, geometry: PoolGeometry, count_include_pad: bool, divisor_override: int | None
 ) -> Any:
-    xp = be.xp
-    dx = xp.empty(geometry.x_shape, dy.dtype)
+    source, last = memory_of(be, dy)
+    memory, dx = empty(be, geometry.x_shape, dy.dtype, last)
     fixed = _fixed(geometry, count_include_pad, divisor_override)
-    launch(be, _BACKWARD, threads=dx.size, dy=xp.asarray(dy, order="C"), dx=dx, n=dx.size, **fixed)
+    launch(be, _BACKWARD, threads=dx.size, dy=source, dx=memory, n=dx.size, run=run_of(dx.shape, last), **fixed)
     return dx
 
 
 def adaptive_forward(be: Backend, *, x: Any, out: Shape) -> Any:
-    xp = be.xp
-    y = xp.empty((*x.shape[:2], *out), x.dtype)
+    source, last = memory_of(be, x)
+    memory, y = empty(be, (*x.shape[:2], *out), x.dtype, last)
     sizes = windows.adaptive(x.shape[2:], out)
-    launch(be, _ADAPTIVE_FORWARD, threads=y.size, x=xp.asarray(x, order="C"), y=y, n=y.size, **sizes)
+    launch(be, _ADAPTIVE_FORWARD, threads=y.size, x=source, y=memory, n=y.size, run=run_of(y.shape, last), **sizes)
     return y
 
 
 def adaptive_backward(be: Backend, *, dy: Any, size: Shape) -> Any:
-    xp = be.xp
-    dx = xp.empty((*dy.shape[:2], *size), dy.dtype)
+    source, last = memory_of(be, dy)
+    memory, dx = empty(be, (*dy.shape[:2], *size), dy.dtype, last)
     sizes = windows.adaptive(size, dy.shape[2:])
-    launch(be, _ADAPTIVE_BACKWARD, threads=dx.size, dy=xp.asarray(dy, order="C"), dx=dx, n=dx.size, **sizes)
+    launch(
+        be, _ADAPTIVE_BACKWARD, threads=dx.size, dy=source, dx=memory, n=dx.size, run=run_of(dx.shape, last), **sizes
+    )
     return dx

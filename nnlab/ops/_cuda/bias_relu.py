@@ -8,6 +8,7 @@ from typing import Any
 from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, accumulator, launch
 from nnlab.ops._cuda import teams
+from nnlab.ops._cuda.memory import empty, in_order, memory_of
 
 _FORWARD = Kernel(
     "bias_relu",
@@ -34,22 +35,29 @@ _SUM = Kernel(
 _PART, _COLUMN = 4096, 64  # elements of a channel that a team adds up; that a single thread adds up
 
 
+def _sizes(x: Any, last: bool) -> tuple[int, int, int]:
+    """(images, channels, inner). With channels last each position counts as an image."""
+    positions = prod(x.shape[2:])
+    return (x.shape[0] * positions, x.shape[1], 1) if last else (x.shape[0], x.shape[1], positions)
+
+
 def forward(be: Backend, *, x: Any, b: Any) -> Any:
-    xp = be.xp
-    x = xp.asarray(x, order="C")
-    y = xp.empty(x.shape, x.dtype)
+    source, last = memory_of(be, x)
+    memory, y = empty(be, x.shape, x.dtype, last)
+    _, channels, inner = _sizes(x, last)
     launch(
-        be, _FORWARD, threads=x.size, x=x, b=xp.asarray(b, order="C"), y=y, n=x.size, channels=x.shape[1],
-        inner=prod(x.shape[2:]),
+        be, _FORWARD, threads=x.size, x=source, b=be.xp.asarray(b, order="C"), y=memory, n=x.size, channels=channels,
+        inner=inner,
     )  # fmt: skip
     return y
 
 
 def backward(be: Backend, *, dy: Any, y: Any) -> tuple[Any, Any]:
     xp = be.xp
-    dy, y = xp.asarray(dy, order="C"), xp.asarray(y, order="C")
-    images, channels, inner = dy.shape[0], dy.shape[1], prod(dy.shape[2:])
-    dx, db = xp.empty(dy.shape, dy.dtype), xp.zeros(channels, dy.dtype)
+    result, last = memory_of(be, y)
+    images, channels, inner = _sizes(y, last)
+    memory, dx = empty(be, y.shape, dy.dtype, last)
+    db = xp.zeros(channels, dy.dtype)
     if not dy.size:
         return dx, db
     elements = images * inner
@@ -59,8 +67,8 @@ def backward(be: Backend, *, dy: Any, y: Any) -> tuple[Any, Any]:
     count, step = min(part, elements), channels if inner == 1 else 1
     grid = teams.grid(be, _BACKWARD, dy.dtype, partial.size, count, step, 1 if inner == 1 else None)
     launch(
-        be, _BACKWARD, threads=grid, dy=dy, y=y, dx=dx, partial=partial, images=images, channels=channels, inner=inner,
-        parts=parts, part=part,
+        be, _BACKWARD, threads=grid, dy=in_order(be, dy, last), y=result, dx=memory, partial=partial, images=images,
+        channels=channels, inner=inner, parts=parts, part=part,
     )  # fmt: skip
     grid = teams.grid(be, _SUM, dy.dtype, channels, parts, channels, teams.of_line(parts))
     launch(be, _SUM, threads=grid, partial=partial, db=db, channels=channels, parts=parts)

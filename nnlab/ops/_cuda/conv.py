@@ -21,21 +21,21 @@ from nnlab.ops._cuda.conv_problem import (
     INPUT_GRAD_ARRAYS,
     PERIODS,
     WEIGHT_GRAD_ARRAYS,
-    empty,
-    memory_of,
     periods,
     phases,
     sizes,
     sum_parts,
 )
+from nnlab.ops._cuda.memory import empty, in_order, memory_of
+from nnlab.ops._numpy import layout
 
 DIRECT = 4
 THREADS, TILE_BYTES = 64, 25600  # threads and tile_bytes of kernels/include/tile.cuh
 SUM_THREADS, SUMCHANNELS = 128, 32  # sum_threads and the lanes of channels in kernels/conv.cu
 
 # A part of a weight or bias gradient adds up so many terms, fewer if there would not be so many blocks else, but at
-# least 64 slices of a tile, or 32 terms a thread.
-LARGEST_SHARE, BLOCKS, LEAST_SHARE, LEAST_SUM_SHARE = 8192, 1024, 512, 4096
+# least 64 slices of a tile, or 32 terms a thread, or of a bias gradient with channels last 128.
+LARGEST_SHARE, BLOCKS, LEAST_SHARE, LEAST_SUM_SHARE, LEAST_BIAS_SHARE = 8192, 1024, 512, 4096, 512
 
 _FLAGS = {"last": "int32", "biased": "int32"}
 _TILED = {"images": "index", **CHANNELS, **_FLAGS}
@@ -86,11 +86,17 @@ def _factors(be: Backend, w: Any, b: Any, last: bool) -> dict[str, Any]:
     return {"w": weights, "b": bias, "biased": int(b is not None), "last": int(last)}
 
 
+def _turned(be: Any, x: Any) -> bool:
+    """Whether to put channels last: convolutions on tensor cores that follow take y so, and x is often smaller."""
+    return be.tensor_cores and x.dtype.itemsize < 8
+
+
 def forward(be: Backend, *, x: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:
     g = geometry
     if conv_mma.takes(be, g, x.dtype):
         return conv_mma.forward(be, x=x, w=w, b=b, geometry=g)
-    x, last = memory_of(be, x)
+    last = layout.is_channels_last(x) or _turned(be, x)
+    x = in_order(be, x, last)
     memory, y = empty(be, g.y_shape, x.dtype, last)
     given = {"x": x, "y": memory, **_factors(be, w, b, last), **sizes(g)}
     rows, columns = g.w_shape[0] // g.groups, g.x_shape[0] * prod(g.out_size)
@@ -149,13 +155,19 @@ def bias_grad(be: Backend, *, dy: Any) -> Any:
     images, channels, positions = dy.shape[0], dy.shape[1], prod(dy.shape[2:])
     dy, last = memory_of(be, dy)
     blocks = _channel_blocks(channels, last)
-    share, count = shares(images * positions, blocks, LEAST_SUM_SHARE)
+    share, count = shares(images * positions, blocks, LEAST_BIAS_SHARE if last else LEAST_SUM_SHARE)
     parts = be.xp.empty((count, channels), accumulator(dy.dtype))
     launch(
         be, _BIAS_GRAD, threads=Grid((blocks * count,), (SUM_THREADS,)), dy=dy, parts=parts, images=images,
         channels=channels, positions=positions, last=int(last), share=share,
     )  # fmt: skip
     return sum_parts(be, parts, dy.dtype, inputs=1, taps=1)
+
+
+def parameter_grads(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
+    if conv_mma.takes(be, geometry, x.dtype):
+        return conv_mma.parameter_grads(be, x=x, dy=dy, geometry=geometry)
+    return weight_grad(be, x=x, dy=dy, geometry=geometry), bias_grad(be, dy=dy)
 
 
 def _channel_blocks(channels: int, last: bool) -> int:

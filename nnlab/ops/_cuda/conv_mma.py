@@ -1,8 +1,8 @@
 """Convolution by tensor cores: ``kernels/conv_mma.cu``, and ``kernels/conv_mma_precise.cu`` for float32.
 
 They read arrays with channels last in memory, 16 bytes at a time. An array of another order is copied; one whose number
-of channels is no multiple of 16 bytes is copied with zeros at the end, if there are no groups. Results have channels
-last.
+of channels is no multiple of 16 bytes is copied with zeros at the end, if there are no groups, or sorted so that they
+fill them (``conv_fold``). Results have channels last.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from nnlab.backend import Backend
 from nnlab.cuda.launch import Grid, Kernel, choose, launch
 from nnlab.geometry import ConvGeometry
-from nnlab.ops._cuda import conv_mma_precise
+from nnlab.ops._cuda import conv_fold, conv_mma_precise
 from nnlab.ops._cuda.conv_problem import MMA_PARAMETERS, empty, periods, phases, sizes, sum_parts
 from nnlab.precision import get_float32_conv_precision
 
@@ -24,7 +24,7 @@ from nnlab.precision import get_float32_conv_precision
 ROWS, THREADS, STAGES, SLICE = 128, 256, 3, 128  # rows of a tile; bytes of a slice's row
 TABLES = 2560  # bytes of shared memory beside the slices
 
-LEAST_RESULTS, LEAST_TERMS = 16, 32  # channels and terms of a group below which most of a tile would be empty
+LEAST_RESULTS, LEAST_TERMS = 16, 24  # channels and terms of a group below which most of a tile would be empty
 
 # Blocks that keep a large card busy, and terms that a part of a weight gradient adds up.
 BLOCKS, LEAST_SHARE, LARGEST_SHARE = 264, 1024, 32768
@@ -97,17 +97,37 @@ def _bias(be: Backend, b: Any, dtype: Any) -> dict[str, Any]:
 
 
 def forward(be: Backend, *, x: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:
-    g, chunk = geometry, _chunk(x.dtype)
-    given = sizes(_filled(g, chunk)) | {"outputs": g.w_shape[0] // g.groups}
+    return _forward(be, x, w, b, geometry, False, False)[0]
+
+
+def forward_relu(be: Backend, *, x: Any, w: Any, b: Any = None, geometry: ConvGeometry, keep: bool) -> tuple[Any, Any]:
+    """(max(y, 0), mask): the mask (positions, chunks of 16 bytes) has a bit for each result that is not 0; None unless
+    ``keep``."""
+    y, mask = _forward(be, x, w, b, geometry, True, keep)
+    return y, mask if keep else None
+
+
+def _forward(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry, rectify: bool, masked: bool) -> tuple[Any, Any]:
+    chunk, fold = _chunk(x.dtype), conv_fold.choose(g, x.dtype.itemsize)
     memory, y = empty(be, g.y_shape, x.dtype, True)
+    bias = _bias(be, b, x.dtype)
+    if fold is None:
+        operands = {"x": _last(be, x, chunk), "w": _last(be, w, chunk)}
+    else:
+        operands = {"x": conv_fold.fold_input(be, x, fold), "w": conv_fold.fold_weight(be, w, fold)}
+        g = fold.inner
+        bias["b"] = be.xp.concatenate([bias["b"]] * fold.together)
+    given = sizes(_filled(g, chunk)) | {"outputs": g.w_shape[0] // g.groups}
     kernel = _kernel("forward", x.dtype)
     rows, columns = g.x_shape[0] * prod(g.out_size), given["outputs"]
+    mask = be.xp.empty((rows, -(-g.w_shape[0] // chunk)) if masked else 0, np.uint8)
     grid = _grid(be, kernel, x.dtype, rows, columns, given["inputs"] * prod(g.kernel), g.groups)
     launch(
-        be, kernel, threads=grid, x=_last(be, x, chunk), w=_last(be, w, chunk), y=memory, images=g.x_shape[0],
-        **_bias(be, b, x.dtype), **given,
+        be, kernel, threads=grid, y=memory, mask=mask, images=g.x_shape[0], rectify=int(rectify), masked=int(masked),
+        **operands, **bias, **given,
     )  # fmt: skip
-    return y
+    # Outputs that are channels of one place lie as they do elsewhere, and so do their bits.
+    return y, mask.reshape(-1, -(-y.shape[1] // chunk)) if masked else mask
 
 
 def input_grad(be: Backend, *, dy: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:
@@ -128,7 +148,23 @@ def input_grad(be: Backend, *, dy: Any, w: Any, b: Any = None, geometry: ConvGeo
 
 
 def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
-    g, chunk = geometry, _chunk(x.dtype)
+    return _weight_grad(be, x, dy, geometry, False)[0]
+
+
+def parameter_grads(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
+    dw, parts = _weight_grad(be, x, dy, geometry, True)
+    outputs, chunk = geometry.w_shape[0], _chunk(x.dtype)
+    if outputs % chunk == 0:  # outputs that are channels of one place are further parts
+        parts = parts.reshape(-1, outputs)
+    return dw, sum_parts(be, parts, x.dtype, inputs=1, taps=1)[:outputs]
+
+
+def _weight_grad(be: Backend, x: Any, dy: Any, g: ConvGeometry, biased: bool) -> tuple[Any, Any]:
+    """dw, and the parts of the bias' gradient if ``biased``."""
+    chunk, fold = _chunk(x.dtype), conv_fold.choose(g, x.dtype.itemsize)
+    operands = {"x": _last(be, x, chunk) if fold is None else conv_fold.fold_input(be, x, fold)}
+    if fold is not None:
+        g = fold.inner
     filled = _filled(g, chunk)
     given, terms, taps = sizes(filled), g.y_shape[0] * prod(g.out_size), prod(g.kernel)
     kernel = _kernel("weight_grad", x.dtype)
@@ -136,12 +172,14 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> Any:
     share = _share(terms, grid.blocks[0])
     count = max(1, -(-terms // share))
     parts = be.xp.empty((count, *filled.w_shape), np.float32)
+    bias_parts = be.xp.empty((count, filled.w_shape[0]) if biased else 0, np.float32)
     launch(
-        be, kernel, threads=replace(grid, blocks=(grid.blocks[0] * count,)), x=_last(be, x, chunk),
-        dy=_last(be, dy, chunk), parts=parts, images=g.x_shape[0], share=share, **given,
+        be, kernel, threads=replace(grid, blocks=(grid.blocks[0] * count,)), dy=_last(be, dy, chunk), parts=parts,
+        bias_parts=bias_parts, images=g.x_shape[0], share=share, biased=int(biased), **operands, **given,
     )  # fmt: skip
-    dw = sum_parts(be, parts, x.dtype, inputs=given["inputs"], taps=taps)
-    return be.xp.asarray(dw[: g.w_shape[0], : g.w_shape[1]], order="C")
+    dw = sum_parts(be, parts, x.dtype if fold is None else np.float32, inputs=given["inputs"], taps=taps)
+    dw = dw[: g.w_shape[0], : g.w_shape[1]]
+    return be.xp.asarray(dw, order="C") if fold is None else conv_fold.unfold_weight(be, dw, fold, x.dtype), bias_parts
 
 
 def _share(terms: int, blocks: int) -> int:

@@ -7,8 +7,10 @@ from typing import Any
 
 from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, launch
-from nnlab.geometry import ConvGeometry, Shape
+from nnlab.geometry import ConvGeometry
 from nnlab.ops._cuda import windows
+from nnlab.ops._cuda.memory import empty as empty  # for conv_mma
+from nnlab.ops._cuda.memory import memory_of as memory_of
 
 CHANNELS = dict.fromkeys(("groups", "inputs", "outputs"), "index")
 PERIODS = dict.fromkeys(("period_d", "period_h", "period_w"), "index")
@@ -18,27 +20,18 @@ INPUT_GRAD_ARRAYS = {"dy": "scalar*", "w": "scalar*", "b": "scalar*", "dx": "sca
 WEIGHT_GRAD_ARRAYS = {"x": "scalar*", "dy": "scalar*", "parts": "acc*"}
 _SIZES = {"images": "index", **CHANNELS}
 MMA_PARAMETERS = {  # of the three kernels on tensor cores
-    "forward": {**FORWARD_ARRAYS, **_SIZES, "biased": "int32", **windows.PARAMETERS},
+    "forward": {
+        **FORWARD_ARRAYS, "mask": "uint8*", **_SIZES, **dict.fromkeys(("biased", "rectify", "masked"), "int32"),
+        **windows.PARAMETERS,
+    },
     "input_grad": {**INPUT_GRAD_ARRAYS, **_SIZES, "biased": "int32", **PERIODS, **windows.PARAMETERS},
-    "weight_grad": {**WEIGHT_GRAD_ARRAYS, **_SIZES, "share": "index", **windows.PARAMETERS},
-}
+    "weight_grad": {
+        **WEIGHT_GRAD_ARRAYS, "bias_parts": "acc*", **_SIZES, "share": "index", "biased": "int32", **windows.PARAMETERS,
+    },
+}  # fmt: skip
 
 _COUNTS = dict.fromkeys(("n", "count", "inputs", "taps"), "index")
 _SUM = Kernel("conv", "conv_sum", {"parts": "acc*", "total": "scalar*", **_COUNTS}, variants={"TILE_ROWS": (64,)})
-
-
-def memory_of(be: Backend, array: Any) -> tuple[Any, bool]:
-    """The array as it lies in memory, a copy if it has another order or gaps, and whether channels are last there."""
-    moved = be.xp.moveaxis(array, 1, -1)
-    if moved.flags.c_contiguous and not array.flags.c_contiguous:
-        return moved, True
-    return be.xp.asarray(array, order="C"), False
-
-
-def empty(be: Backend, shape: Shape, dtype: Any, last: bool) -> tuple[Any, Any]:
-    """(memory, array): an array with channels first or last in memory."""
-    memory = be.xp.empty((shape[0], *shape[2:], shape[1]) if last else shape, dtype)
-    return memory, be.xp.moveaxis(memory, -1, 1) if last else memory
 
 
 def sizes(g: ConvGeometry) -> dict[str, int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, accumulator, launch
+from nnlab.ops._cuda.memory import empty, in_order, memory_of
 
 _WINDOW = dict.fromkeys(("n", "channels", "inner", "below", "above"), "index")
 _FORWARD = Kernel(
@@ -24,43 +25,41 @@ _CHANNEL_SUM = Kernel(
 )
 
 
-def _window(x: Any, below: int, above: int) -> dict[str, int]:
-    """The window within the channels that there are."""
+def _window(x: Any, last: bool, below: int, above: int) -> dict[str, int]:
+    """The window within the channels that there are. With channels last each position counts as an image."""
     channels = x.shape[1]
     return {
         "n": x.size,
         "channels": channels,
-        "inner": prod(x.shape[2:]),
+        "inner": 1 if last else prod(x.shape[2:]),
         "below": min(below, channels),
         "above": min(above, channels),
     }
 
 
 def forward(be: Backend, *, x: Any, size: int, alpha: float, beta: float, k: float) -> tuple[Any, Any]:
-    xp = be.xp
-    x = xp.asarray(x, order="C")
-    y, s = xp.empty(x.shape, x.dtype), xp.empty(x.shape, accumulator(x.dtype))
+    source, last = memory_of(be, x)
+    memory, y = empty(be, x.shape, x.dtype, last)
+    scales, s = empty(be, x.shape, accumulator(x.dtype), last)
     launch(
-        be, _FORWARD, threads=x.size, x=x, y=y, s=s, **_window(x, size // 2, (size - 1) // 2),
+        be, _FORWARD, threads=x.size, x=source, y=memory, s=scales, **_window(x, last, size // 2, (size - 1) // 2),
         scale=alpha / size, beta=beta, k=k,
     )  # fmt: skip
     return y, s
 
 
 def backward(be: Backend, *, dy: Any, x: Any, s: Any, size: int, alpha: float, beta: float) -> Any:
-    xp = be.xp
-    dy, x, s = (xp.asarray(array, order="C") for array in (dy, x, s))
-    dx = xp.empty(x.shape, x.dtype)
+    source, last = memory_of(be, x)
+    memory, dx = empty(be, x.shape, x.dtype, last)
     launch(
-        be, _BACKWARD, threads=x.size, dy=dy, x=x, s=s, dx=dx, **_window(x, (size - 1) // 2, size // 2),
-        factor=2 * alpha * beta / size, beta=beta,
+        be, _BACKWARD, threads=x.size, dy=in_order(be, dy, last), x=source, s=in_order(be, s, last), dx=memory,
+        **_window(x, last, (size - 1) // 2, size // 2), factor=2 * alpha * beta / size, beta=beta,
     )  # fmt: skip
     return dx
 
 
 def channel_sum(be: Backend, *, x: Any, below: int, above: int) -> Any:
-    xp = be.xp
-    x = xp.asarray(x, order="C")
-    y = xp.empty(x.shape, x.dtype)
-    launch(be, _CHANNEL_SUM, threads=x.size, x=x, y=y, **_window(x, below, above))
+    source, last = memory_of(be, x)
+    memory, y = empty(be, x.shape, x.dtype, last)
+    launch(be, _CHANNEL_SUM, threads=x.size, x=source, y=memory, **_window(x, last, below, above))
     return y

@@ -9,6 +9,7 @@ from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, launch
 from nnlab.geometry import PoolGeometry, Shape
 from nnlab.ops._cuda import windows
+from nnlab.ops._cuda.memory import empty, in_order, memory_of, run_of
 from nnlab.ops._numpy.max_pool import check_places, index_dtype, place_scatter, positions
 
 __all__ = ["forward", "gather", "place_scatter", "positions", "scatter", "take", "unpool"]
@@ -20,7 +21,10 @@ def _pair(name: str, arrays: dict[str, str]) -> dict[str, Kernel]:
         dtype: Kernel(
             "max_pool",
             f"max_pool_{name}{suffix}",
-            {**{array: kind.format(index=dtype) for array, kind in arrays.items()}, "n": "index", **windows.PARAMETERS},
+            {
+                **{array: kind.format(index=dtype) for array, kind in arrays.items()},
+                **dict.fromkeys(("n", "run", *windows.PARAMETERS), "index"),
+            },
         )
         for dtype, suffix in (("uint8", ""), ("int32", "_wide"))
     }
@@ -34,31 +38,32 @@ _UNPOOL = Kernel("max_pool", "max_pool_unpool", _PLACES)
 _TAKE = Kernel("max_pool", "max_pool_take", _PLACES)
 
 
-def _launch(be: Backend, kernels: dict[str, Kernel], geometry: PoolGeometry, result: Any, **arrays: Any) -> None:
+def _launch(be: Backend, kernels: dict[str, Kernel], geometry: PoolGeometry, n: int, last: bool, **arrays: Any) -> None:
     launch(
-        be, kernels[arrays["index"].dtype.name], threads=result.size, reach=windows.reach(geometry),
-        n=result.size, **arrays, **windows.arguments(geometry),
+        be, kernels[arrays["index"].dtype.name], threads=n, reach=windows.reach(geometry), n=n,
+        run=run_of(geometry.x_shape, last), **arrays, **windows.arguments(geometry),
     )  # fmt: skip
 
 
 def forward(be: Backend, *, x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
-    xp = be.xp
-    y, index = xp.empty(geometry.y_shape, x.dtype), xp.empty(geometry.y_shape, index_dtype(geometry))
-    _launch(be, _FORWARD, geometry, y, x=xp.asarray(x, order="C"), y=y, index=index)
+    source, last = memory_of(be, x)
+    memory, y = empty(be, geometry.y_shape, x.dtype, last)
+    winners, index = empty(be, geometry.y_shape, index_dtype(geometry), last)
+    _launch(be, _FORWARD, geometry, y.size, last, x=source, y=memory, index=winners)
     return y, index
 
 
 def scatter(be: Backend, *, dy: Any, index: Any, geometry: PoolGeometry) -> Any:
-    xp = be.xp
-    dx = xp.empty(geometry.x_shape, dy.dtype)
-    _launch(be, _SCATTER, geometry, dx, dy=xp.asarray(dy, order="C"), index=xp.asarray(index, order="C"), dx=dx)
+    winners, last = memory_of(be, index)
+    memory, dx = empty(be, geometry.x_shape, dy.dtype, last)
+    _launch(be, _SCATTER, geometry, dx.size, last, dy=in_order(be, dy, last), index=winners, dx=memory)
     return dx
 
 
 def gather(be: Backend, *, x: Any, index: Any, geometry: PoolGeometry) -> Any:
-    xp = be.xp
-    y = xp.empty(geometry.y_shape, x.dtype)
-    _launch(be, _GATHER, geometry, y, x=xp.asarray(x, order="C"), index=xp.asarray(index, order="C"), y=y)
+    winners, last = memory_of(be, index)
+    memory, y = empty(be, geometry.y_shape, x.dtype, last)
+    _launch(be, _GATHER, geometry, y.size, last, x=in_order(be, x, last), index=winners, y=memory)
     return y
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, launch
+from nnlab.ops._cuda.memory import array_of, elements
 from nnlab.ops._numpy import relu as arrays
 from nnlab.types import is_floating
 
@@ -16,15 +17,14 @@ _BACKWARD = Kernel("relu", "relu_backward", {"dy": "scalar*", "y": "scalar*", "d
 def forward(be: Backend, *, x: Any) -> Any:
     if not is_floating(x.dtype):
         return arrays.forward(be, x=x)
-    x = be.xp.asarray(x, order="C")
-    y = be.xp.empty(x.shape, x.dtype)
-    launch(be, _FORWARD, threads=x.size, x=x, y=y, n=x.size)
-    return y
+    axes, (source,) = elements(be, x)
+    y = be.xp.empty(source.shape, x.dtype)
+    launch(be, _FORWARD, threads=x.size, x=source, y=y, n=x.size)
+    return array_of(y, axes)
 
 
 def backward(be: Backend, *, dy: Any, y: Any) -> Any:
-    xp = be.xp
-    dy, y = xp.asarray(dy, order="C"), xp.asarray(y, order="C")
-    dx = xp.empty(dy.shape, dy.dtype)
-    launch(be, _BACKWARD, threads=dy.size, dy=dy, y=y, dx=dx, n=dy.size)
-    return dx
+    axes, (result, gradient) = elements(be, y, dy)
+    dx = be.xp.empty(result.shape, dy.dtype)
+    launch(be, _BACKWARD, threads=dy.size, dy=gradient, y=result, dx=dx, n=dy.size)
+    return array_of(dx, axes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnlab.backend import Backend
+from nnlab.backend.graphs import numbers
 from nnlab.cuda.launch import Kernel
 from nnlab.ops._cuda import tensors
 from nnlab.ops._cuda.in_place import contiguous
@@ -16,7 +17,7 @@ _STEP = Kernel(
     {
         **dict.fromkeys(("params", "grads"), _TABLE),
         **tensors.PARAMETERS,
-        **dict.fromkeys(("lr", "weight_decay"), "acc"),
+        "rates": "float64*",
         "maximize": "int32",
     },
 )
@@ -26,7 +27,7 @@ _MOMENTUM_STEP = Kernel(
     {
         **dict.fromkeys(("params", "grads", "buffers"), _TABLE),
         **tensors.PARAMETERS,
-        **dict.fromkeys(("lr", "momentum", "keep", "weight_decay"), "acc"),
+        "rates": "float64*",
         **dict.fromkeys(("first", "nesterov", "maximize"), "int32"),
     },
 )
@@ -46,12 +47,15 @@ def step(
     nesterov: bool,
     maximize: bool,
 ) -> None:
-    common: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "maximize": int(maximize)}
-    more: dict[str, Any] = {"momentum": momentum, "keep": 1 - dampening, "first": int(first), "nesterov": int(nesterov)}
+    given = (lr, weight_decay) if buffers is None else (lr, weight_decay, momentum, 1 - dampening)
+    rates = numbers(be, given, arrays=[*params, *(buffers or [])], flags=(first, nesterov, maximize))
+    if rates is None:
+        return
+    common: dict[str, Any] = {"rates": rates, "maximize": int(maximize)}
     flat_grads = [be.xp.asarray(grad, order="C") for grad in grads]
     with contiguous(be, *params) as p, contiguous(be, *(buffers or [])) as v:
         if buffers is None:
             tensors.launch_all(be, _STEP, {"params": p, "grads": flat_grads}, **common)
         else:
             lists = {"params": p, "grads": flat_grads, "buffers": v}
-            tensors.launch_all(be, _MOMENTUM_STEP, lists, **common, **more)
+            tensors.launch_all(be, _MOMENTUM_STEP, lists, first=int(first), nesterov=int(nesterov), **common)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nnlab.backend import Backend
+from nnlab.backend import Backend, graphs
 from nnlab.ops._numpy.sgd import downhill, pieces
+
+# Of all numbers those that are others from step to step: a recorded step reads them from device memory.
+_CHANGING = ("lr", "grad_rate", "avg_rate", "root", "shrink")
 
 
 def step(
@@ -21,13 +24,25 @@ def step(
     shrink: float,
     **numbers: float | None,
 ) -> None:
-    update = RULES[rule]
+    update, shrinks = RULES[rule], shrink != 1
+    given: dict[str, Any] = {**numbers, "shrink": shrink}
+    recorded = None
+    if graphs.recording():
+        arrays = [array for arrays in (params, *states.values()) for array in arrays]
+        flags = (rule, maximize, decay, shrinks, *(value for name, value in given.items() if name not in _CHANGING))
+        changing = {name: value for name, value in given.items() if name in _CHANGING}
+        recorded = graphs.numbers(be, list(changing.values()), arrays=arrays, flags=flags)
+        if recorded is None:
+            return
     for whole in zip(params, grads, *states.values(), strict=True):
+        if recorded is not None:
+            given |= dict(zip(changing, recorded.astype(whole[0].dtype), strict=True))
+        others = {name: value for name, value in given.items() if name != "shrink"}
         for p, g, *state in pieces(be, list(whole)):
             g = downhill(be.xp, p, g, decay, maximize)
-            if shrink != 1:
-                p *= shrink
-            update(be.xp, p=p, g=g, **dict(zip(states, state, strict=True)), **numbers)
+            if shrinks:
+                p *= given["shrink"]
+            update(be.xp, p=p, g=g, **dict(zip(states, state, strict=True)), **others)
 
 
 # Each rule reads g, which may be the caller's, and overwrites the others.
@@ -140,20 +155,20 @@ def radam(
     exp_avg: Any,
     exp_avg_sq: Any,
     lr: float,
-    rectified: float | None,
+    rectified: bool,
     beta1: float,
     beta2: float,
     eps: float,
 ) -> None:
     _follow(exp_avg, g, beta1)
     _follow(exp_avg_sq, g * g, beta2)
-    if rectified is None:
+    if not rectified:
         p -= exp_avg * lr
         return
     d = xp.sqrt(exp_avg_sq)
     d += eps
     xp.divide(exp_avg, d, out=d)
-    d *= lr * rectified
+    d *= lr
     p -= d
 
 

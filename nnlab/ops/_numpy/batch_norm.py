@@ -6,7 +6,7 @@ from typing import Any
 
 from nnlab.backend import Backend
 from nnlab.ops._numpy import channels
-from nnlab.ops._numpy.layout import empty, plane_order
+from nnlab.ops._numpy.layout import empty, kept_order
 from nnlab.ops._numpy.parallel import run, scratch
 from nnlab.ops._numpy.precision import wide
 from nnlab.ops.batch_norm import Saved
@@ -30,7 +30,7 @@ def _eighth(rows: Any) -> Any:
 
 def forward(be: Backend, *, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Saved]:
     xp = be.xp
-    order = plane_order(x)
+    order = kept_order(be, x)
     y = empty(be, x.shape, x.dtype, order)
     rows, results = channels.rows(wide(be, x), order), channels.rows(y, order)
     count, dtype = x.size // max(x.shape[1], 1), rows.dtype
@@ -60,7 +60,7 @@ def forward(be: Backend, *, x: Any, weight: Any, bias: Any, eps: float) -> tuple
 
 def backward(be: Backend, *, dy: Any, x: Any, weight: Any, saved: Saved) -> tuple[Any, Any, Any]:
     xp = be.xp
-    order = plane_order(x)
+    order = kept_order(be, x)
     dx = empty(be, x.shape, x.dtype, order)
     rows, grads = (channels.rows(wide(be, array), order) for array in (x, dy))
     results = channels.rows(dx, order)
@@ -87,7 +87,7 @@ def backward(be: Backend, *, dy: Any, x: Any, weight: Any, saved: Saved) -> tupl
 
 def evaluate(be: Backend, *, x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
     xp = be.xp
-    order = plane_order(x)
+    order = kept_order(be, x)
     y = empty(be, x.shape, x.dtype, order)
     rows, results = channels.rows(wide(be, x), order), channels.rows(y, order)
     dtype = rows.dtype

@@ -13,7 +13,12 @@ RUN = 1 << 12  # elements at most that are added up in the arrays' own precision
 
 
 def rows(array: Any, order: Order | None) -> Any:
-    """(runs, C, length): a view of an array in the order that ``layout.plane_order`` gave, else a copy."""
+    """(runs, C, length): a view of an array in the order that ``layout.kept_order`` gave, else a copy.
+
+    With channels last each position is a run of length 1.
+    """
+    if order is not None and order[-1] == 1:
+        return array.transpose(order).reshape(-1, array.shape[1], 1)
     if order is not None:
         return array.transpose(order).reshape(1, array.shape[1], -1)
     return array.reshape(*array.shape[:2], prod(array.shape[2:]))
@@ -36,6 +41,8 @@ def products(be: Backend, a: Any, b: Any) -> Any:
     """
     xp = be.xp
     length = a.shape[2]
+    if length == 1:
+        return (a if b is None else a * b).sum(axis=(0, 2), dtype=xp.float64)
     least = max(-(-length // RUN), 1)
     pieces = next((n for n in range(least, 2 * least) if length % n == 0), 0)
     if not pieces:

@@ -8,6 +8,7 @@ docs/architecture.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,18 @@ def batch_last_order(ndim: int) -> Order:
 def is_batch_last(array: Any) -> bool:
     """Whether the memory is that of a row-major array (C, *spatial, N)."""
     return array.ndim > 2 and not array.flags.c_contiguous and bool(np.moveaxis(array, 0, -1).flags.c_contiguous)
+
+
+def channels_last_order(ndim: int) -> Order:
+    return (0, *range(2, ndim), 1)
+
+
+def is_channels_last(array: Any) -> bool:
+    """Whether the axes lie as those of a row-major array (N, *spatial, C), also with gaps."""
+    if array.ndim <= 2 or array.flags.c_contiguous:
+        return False
+    real = [axis for axis in order(array) if array.shape[axis] > 1]
+    return real != sorted(real) and real == [axis for axis in channels_last_order(array.ndim) if axis in real]
 
 
 def batch_last(be: Backend, array: Any) -> Any:
@@ -62,9 +75,29 @@ def plane_order(array: Any) -> Order | None:
     return batch_last_order(array.ndim) if is_batch_last(array) else None
 
 
+def kept_order(be: Backend, array: Any) -> Order | None:
+    """Likewise, or channels last where the device has convolutions that give such arrays: not on the CPU."""
+    if be.device.type != "cpu" and is_channels_last(array):
+        return channels_last_order(array.ndim)
+    return plane_order(array)
+
+
+def joint(function: Callable[[Sequence[Any], Order], Any], arrays: Sequence[Any]) -> Any:
+    """``function`` of arrays and an order, over memory: the arrays are given with their axes in the order of the first
+    one that is not in row-major order (if it has no gaps), and so is the result. CuPy makes all results row-major."""
+    for array in arrays:
+        if array.ndim <= 2 or array.flags.c_contiguous:
+            continue
+        axes = order(array)
+        if array.transpose(axes).flags.c_contiguous:
+            made = function([one.transpose(axes) for one in arrays], axes)
+            return made.transpose(sorted(range(len(axes)), key=axes.__getitem__))
+    return function(arrays, tuple(range(arrays[0].ndim)))
+
+
 def planes(array: Any, order: Order | None) -> Any:
-    """(rows, *spatial, run) of an array (N, C, *spatial): (C, *spatial, N) for the order batch last, else
-    (N * C, *spatial, 1). A view of an array in that order, else a copy."""
+    """(rows, *spatial, run) of an array (N, C, *spatial): (C, *spatial, N) for the order batch last, (N, *spatial, C)
+    for channels last, else (N * C, *spatial, 1). A view of an array in that order, else a copy."""
     if order is not None:
         return array.transpose(order)
     return array.reshape(array.shape[0] * array.shape[1], *array.shape[2:], 1)

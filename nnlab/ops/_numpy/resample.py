@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnlab.backend import Backend
-from nnlab.ops._numpy.layout import empty, plane_order, planes
+from nnlab.ops._numpy.layout import empty, kept_order, planes
 from nnlab.ops._numpy.parallel import blocks_of, run
 from nnlab.ops._numpy.precision import wide
 from nnlab.ops.resample import Line
@@ -39,7 +39,7 @@ def _along(be: Backend, x: Any, axis: int, line: Line) -> Any:
 
 
 def forward(be: Backend, *, x: Any, lines: tuple[Line, ...]) -> Any:
-    order = plane_order(x)
+    order = kept_order(be, x)
     y = empty(be, (*x.shape[:2], *(line.out for line in lines)), x.dtype, order)
     source, target = planes(x, order), planes(y, order)
     # What shrinks most goes first, and of equal ones the last, whose single elements cost most to take.

@@ -14,10 +14,11 @@ from tests.cuda.far import FAR, FarCase, end
 from tests.oracles import pool as oracle
 
 
-def _both_passes(case: Case, x: np.ndarray, out: tuple[int, ...]) -> None:
+def _both_passes(case: Case, x: np.ndarray, out: tuple[int, ...], last: bool = False) -> None:
+    order: Any = drawn.channels_last if last else np.asarray
+    x, dy = order(x), order(case.normal(*x.shape[:2], *out))
     y, places = kernels.forward(case.be, x=case.put(x), out=out)
     case.compare((y, places), None, oracle.adaptive_max, x, out)
-    dy = case.normal(*x.shape[:2], *out)
     dx = kernels.scatter(case.be, dy=case.put(dy), places=places, size=x.shape[2:])
     case.compare(dx, prod(out), _grad, dy, x, out, scale=1)
 
@@ -27,17 +28,20 @@ def _grad(dy: Any, x: Any, out: tuple[int, ...]) -> np.ndarray:
 
 
 def drawn_sizes(case: Case) -> None:
-    for dims in (1, 2, 3) * 5:
+    for number in range(15):
+        dims = 1 + number % 3
         size, out = (tuple(case.random.integers(1, 8, dims).tolist()) for _ in range(2))
         x = case.random.integers(-2, 3, (2, 2, *size)).astype(float)
         x[case.random.random(x.shape) < 0.3] = -np.inf
         x[case.random.random(x.shape) < 0.1] = np.nan
-        _both_passes(case, case.host(x), out)
+        _both_passes(case, case.host(x), out, number % 2 == 1)
 
 
 def distinct_numbers(case: Case) -> None:
     for size, out in (((40,), (7,)), ((9, 11), (4, 3)), ((3, 5, 4), (5, 2, 4))):
-        _both_passes(case, case.normal(2, 3, *size), out)
+        for last in (False, True):
+            _both_passes(case, case.normal(2, 3, *size), out, last)
+    _both_passes(case, case.normal(2, 300, 3, 2), (2, 3), True)
 
 
 def half_adds_up_in_float32(case: Case) -> None:
@@ -63,6 +67,23 @@ def far_elements(case: FarCase) -> None:
         else:
             case.compare((y[:, -1:], places[:, -1:]), None, oracle.adaptive_max, x[:, -1:], (out,))
             case.compare(dx[:, -1:], 2, _grad, dy[:, -1:], x[:, -1:], (out,), scale=1)
+
+
+def far_channels(case: FarCase) -> None:
+    """More channels than 32 bits count, last in memory; the last block makes the last position of each."""
+    x, dy = (np.moveaxis(case.sparse(1, n, FAR + 5), -1, 1) for n in (4, 2))
+    end(x, (1, 3, 4))[...], end(dy, (1, 3, 2))[...] = case.normal(1, 3, 4), case.normal(1, 3, 2)
+    y, places = kernels.forward(case.be, x=x, out=(2,))
+    found = (end(y, (1, 3, 1)), end(places, (1, 3, 1)))
+    case.compare(found, None, _in_second_half, end(x, (1, 3, 2)))
+    end(places, (1, 3, 1))[...] = np.array([[[3], [2], [3]]])
+    dx = kernels.scatter(case.be, dy=dy, places=places, size=(4,))
+    case.compare(end(dx, (1, 3, 1)), None, np.multiply, end(dy, (1, 3, 1)), np.array([[[1], [0], [1]]]))
+
+
+def _in_second_half(x: Any) -> tuple[Any, Any]:
+    y, places = oracle.adaptive_max(x, (1,))
+    return y, places + 2
 
 
 def _far(x: Any, size: int) -> tuple[Any, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from nnlab.geometry import PoolGeometry, pool_geometry
 from nnlab.ops._cuda import avg_pool as kernels
 from tests.cuda import drawn
 from tests.cuda.case import Case
-from tests.cuda.far import FarCase, end
+from tests.cuda.far import FAR, FarCase, end
 from tests.oracles import pool as oracle
 
 COUNTING = [(False, None), (True, None), (True, 5), (False, -2)]
@@ -20,14 +21,14 @@ def drawn_windows(case: Case) -> None:
     for number in range(24):
         include_pad, override = COUNTING[number % 4]
         g = drawn.pooling(case.random, 1 + number % 3, dilated=False)
-        _fixed(case, g, include_pad, override)
+        _fixed(case, g, include_pad, override, last=number % 5 > 2)
 
 
 def drawn_adaptive_sizes(case: Case) -> None:
     for number in range(12):
         dims = 1 + number % 3
         size, out = (tuple(case.random.integers(1, 8, dims).tolist()) for _ in range(2))
-        _adaptive(case, (2, 2, *size), out)
+        _adaptive(case, (2, 2, *size), out, last=number % 2 == 1)
 
 
 def standard(case: Case) -> None:
@@ -35,19 +36,26 @@ def standard(case: Case) -> None:
     _adaptive(case, (2, 4, 12, 12), (5, 5))
 
 
-def _fixed(case: Case, g: PoolGeometry, include_pad: bool, override: int | None) -> None:
+def channels_last_of_several_blocks(case: Case) -> None:
+    _fixed(case, pool_geometry((2, 300, 3, 2), (2, 1), 1, 0), True, None, last=True)
+    _adaptive(case, (2, 300, 3, 2), (2, 3), last=True)
+
+
+def _fixed(case: Case, g: PoolGeometry, include_pad: bool, override: int | None, last: bool = False) -> None:
     o = {"geometry": g, "count_include_pad": include_pad, "divisor_override": override}
     window = (g.kernel, g.stride, g.pad_low, include_pad, override)
-    x, dy = case.normal(*g.x_shape), case.normal(*g.y_shape)
+    order: Any = drawn.channels_last if last else np.asarray
+    x, dy = order(case.normal(*g.x_shape)), order(case.normal(*g.y_shape))
     y = kernels.forward(case.be, x=case.put(x), **o)
     case.compare(y, prod(g.kernel), oracle.avg_pool, x, g.out_size, *window)
     dx = kernels.backward(case.be, dy=case.put(dy), **o)
     case.compare(dx, prod(g.kernel), oracle.avg_pool_grad, dy, g.in_size, *window)
 
 
-def _adaptive(case: Case, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
+def _adaptive(case: Case, shape: tuple[int, ...], out: tuple[int, ...], last: bool = False) -> None:
+    order: Any = drawn.channels_last if last else np.asarray
     size = shape[2:]
-    x, dy = case.normal(*shape), case.normal(*shape[:2], *out)
+    x, dy = order(case.normal(*shape)), order(case.normal(*shape[:2], *out))
     y = kernels.adaptive_forward(case.be, x=case.put(x), out=out)
     case.compare(y, prod(size), oracle.adaptive_avg, x, out)
     dx = kernels.adaptive_backward(case.be, dy=case.put(dy), size=size)
@@ -96,6 +104,18 @@ def far_windows(case: FarCase) -> None:
         case.compare(end(y, o), 4, oracle.avg_pool, end(x, i), small.out_size, *window)
         dx = kernels.backward(case.be, dy=dy, **options)
         case.compare(end(dx, i), 4, oracle.avg_pool_grad, end(dy, o), small.in_size, *window)
+
+
+def far_channels(case: FarCase) -> None:
+    """More channels than 32 bits count, last in memory; the last block makes the last position of each."""
+    g, o = pool_geometry((1, FAR + 5, 4), 2), {"count_include_pad": True, "divisor_override": None}
+    x, dy = (np.moveaxis(case.sparse(1, n, FAR + 5), -1, 1) for n in (4, 2))
+    end(x, (1, 3, 4))[...], end(dy, (1, 3, 2))[...] = case.normal(1, 3, 4), case.normal(1, 3, 2)
+    x_end, dy_end = end(x, (1, 3, 2)), end(dy, (1, 3, 1))
+    for y in (kernels.forward(case.be, x=x, geometry=g, **o), kernels.adaptive_forward(case.be, x=x, out=(2,))):
+        case.compare(end(y, (1, 3, 1)), 2, _means, x_end, 2, 1, 2)
+    for dx in (kernels.backward(case.be, dy=dy, geometry=g, **o), kernels.adaptive_backward(case.be, dy=dy, size=(4,))):
+        case.compare(end(dx, (1, 3, 1)), 1, _means, dy_end, 2, 1, 2)
 
 
 def far_adaptive_windows(case: FarCase) -> None:

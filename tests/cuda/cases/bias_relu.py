@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nnlab.ops._cuda import bias_relu as kernels
+from tests.cuda import drawn
 from tests.cuda.case import Case
 from tests.cuda.far import FAR, FarCase
 from tests.oracles import activation as oracle
@@ -14,15 +15,18 @@ SHAPES = [(3, 5), (150, 3), (0, 4), (4, 0), (2, 3, 7), (1, 40, 2), (3, 2, 5, 7),
 
 def both_passes(case: Case) -> None:
     _both_passes(case, SHAPES)
+    _both_passes(case, [(2, 3, 7), (1, 40, 2), (3, 2, 5, 7), (2, 35, 9, 8)], last=True)
 
 
 def standard(case: Case) -> None:
     _both_passes(case, [(32, 24), (2, 16, 8, 8)])
 
 
-def _both_passes(case: Case, shapes: list[tuple[int, ...]]) -> None:
+def _both_passes(case: Case, shapes: list[tuple[int, ...]], last: bool = False) -> None:
     for shape in shapes:
         x, b, dy = case.normal(*shape), case.normal(shape[1]), case.normal(*shape)
+        if last:
+            x, dy = drawn.channels_last(x), drawn.channels_last(dy)
         y = kernels.forward(case.be, x=case.put(x), b=case.put(b))
         case.compare(y, 2, oracle.bias_relu, x, b)
         found = kernels.backward(case.be, dy=case.put(dy), y=y)

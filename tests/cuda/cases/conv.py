@@ -48,6 +48,7 @@ def several_tiles_and_parts(case: Case) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "LEAST_SHARE", 100)
         patch.setattr(kernels, "LEAST_SUM_SHARE", 50)
+        patch.setattr(kernels, "LEAST_BIAS_SHARE", 50)
         for last in (False, True):
             _all_passes(case, conv_geometry((2, 17, 9, 8), (70, 17, 3, 3), 1, 1), last)
             for channels in (32, 40):

@@ -16,6 +16,15 @@ def several_tiles_and_parts(case: Case) -> None:
     tensor_cores.several_tiles_and_parts(case, "medium")
 
 
+def few_channels(case: Case) -> None:
+    """Sorted by remainders."""
+    tensor_cores.few_channels(case, "medium")
+
+
+def rectified(case: Case) -> None:
+    tensor_cores.rectified(case, "medium")
+
+
 def standard(case: Case) -> None:
     tensor_cores.standard(case, "medium")
 

@@ -16,6 +16,15 @@ def several_tiles_and_parts(case: Case) -> None:
     tensor_cores.several_tiles_and_parts(case, "high")
 
 
+def few_channels(case: Case) -> None:
+    """Sorted by remainders."""
+    tensor_cores.few_channels(case, "high")
+
+
+def rectified(case: Case) -> None:
+    tensor_cores.rectified(case, "high")
+
+
 def standard(case: Case) -> None:
     tensor_cores.standard(case, "high")
 

@@ -24,14 +24,15 @@ def _ties(case: Case, *shape: int) -> np.ndarray:
     return case.host(x)
 
 
-def _all_passes(case: Case, x: np.ndarray, g: PoolGeometry) -> None:
+def _all_passes(case: Case, x: np.ndarray, g: PoolGeometry, last: bool = False) -> None:
+    order: Any = drawn.channels_last if last else np.asarray
+    x, dy = order(x), order(case.normal(*g.y_shape))
     there = case.put(x)
     window = (g.out_size, g.kernel, g.stride, g.pad_low, g.dilation)
     y, index = kernels.forward(case.be, x=there, geometry=g)
     places = kernels.positions(case.be, index=index, geometry=g)
     case.compare((y, places), None, oracle.max_pool, x, *window)
     case.compare(kernels.gather(case.be, x=there, index=index, geometry=g), None, _max, x, *window)
-    dy = case.normal(*g.y_shape)
     dx = kernels.scatter(case.be, dy=case.put(dy), index=index, geometry=g)
     case.compare(dx, prod(g.kernel), _grad, dy, x, g.in_size, *window)
 
@@ -45,9 +46,9 @@ def _grad(dy: Any, x: Any, size: Any, *window: Any) -> np.ndarray:
 
 
 def drawn_windows(case: Case) -> None:
-    for dims in (1, 2, 3) * 4:
-        g = drawn.pooling(case.random, dims)
-        _all_passes(case, _ties(case, *g.x_shape), g)
+    for number in range(12):
+        g = drawn.pooling(case.random, 1 + number % 3)
+        _all_passes(case, _ties(case, *g.x_shape), g, number % 2 == 1)
 
 
 def standard(case: Case) -> None:
@@ -71,6 +72,13 @@ def taps_between_elements(case: Case) -> None:
     for dilation in ((2, 1, 1), (1, 2, 1), (1, 1, 2)):
         g = pool_geometry((2, 1, 4, 4, 4), 2, 1, 0, dilation)
         _all_passes(case, case.normal(*g.x_shape), g)
+
+
+def channels_last(case: Case) -> None:
+    """More channels than a block of threads, and kernels of more than 256 taps."""
+    for shape, kernel in (((2, 300, 3, 2), (2, 1)), ((1, 3, 18, 17), (17, 16)), ((2, 5, 4, 3, 5), (2, 2, 3))):
+        g = pool_geometry(shape, kernel, 1, 0)
+        _all_passes(case, _ties(case, *shape), g, True)
 
 
 def gather_of_any_tap(case: Case) -> None:
@@ -125,6 +133,26 @@ def far_windows(case: FarCase) -> None:
         case.compare(end(kernels.gather(case.be, x=x, index=index, geometry=g), o), None, np.array, end(y, o))
         dx = kernels.scatter(case.be, dy=dy, index=index, geometry=g)
         case.compare(end(dx, i), 4, _grad, end(dy, o), end(x, i), small.in_size, small.out_size, *window)
+
+
+def far_channels(case: FarCase) -> None:
+    """More channels than 32 bits count, last in memory; windows do not overlap."""
+    shape, near = (1, FAR + 5, 4), (1, 3, 4)
+    g, window = pool_geometry(shape, 2), ((2,), (2,), (2,), (0,), (1,))
+    x, dy = (np.moveaxis(case.sparse(1, n, FAR + 5), -1, 1) for n in (4, 2))
+    end(x, near)[...], end(dy, (1, 3, 2))[...] = case.normal(*near), case.normal(1, 3, 2)
+    some = (1, 3, 1)  # what the last block makes
+    y, index = kernels.forward(case.be, x=x, geometry=g)
+    case.compare(end(y, some), None, _last_maxima, end(x, near), *window)
+    case.compare(end(kernels.gather(case.be, x=x, index=index, geometry=g), some), None, np.array, end(y, some))
+    np.moveaxis(index, 1, -1)[0, :, -3:] = oracle_index = np.array([[0, 1, 1], [1, 0, 1]])
+    dx = kernels.scatter(case.be, dy=dy, index=index, geometry=g)
+    wanted = np.where(oracle_index[1] == 1, end(dy, some)[0, :, 0], 0)
+    case.compare(dx[0, -3:, -1], None, np.array, wanted)
+
+
+def _last_maxima(x: Any, *window: Any) -> np.ndarray:
+    return _max(x, *window)[..., -1:]
 
 
 def far_places(case: FarCase) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nnlab.ops._cuda import relu as kernels
+from tests.cuda import drawn
 from tests.cuda.case import Case
 from tests.cuda.far import FAR, FarCase
 from tests.oracles import activation as oracle
@@ -35,6 +36,16 @@ def _both_passes(case: Case, shapes: list[tuple[int, ...]]) -> None:
         case.compare(y, None, oracle.relu, x)
         case.compare(kernels.backward(case.be, dy=case.put(dy), y=y), None, oracle.relu_grad, dy, oracle.relu(x))
         assert not np.signbit(case.be.to_numpy(y)).any(where=oracle.relu(x) == 0)
+
+
+def channels_last(case: Case) -> None:
+    """Also where the gradient is not."""
+    x, dy = _values(case, 3, 40, 4, 5), _values(case, 3, 40, 4, 5)
+    y = kernels.forward(case.be, x=case.put(drawn.channels_last(x)))
+    case.compare(y, None, oracle.relu, x)
+    for gradient in (dy, drawn.channels_last(dy)):
+        dx = kernels.backward(case.be, dy=case.put(gradient), y=y)
+        case.compare(dx, None, oracle.relu_grad, dy, oracle.relu(x))
 
 
 def far_elements(case: FarCase) -> None:

@@ -83,6 +83,10 @@ def bias_grad(be: Backend, *, dy: Any) -> Any:
     return sums.astype(dy.dtype)
 
 
+def parameter_grads(be: Backend, *, x: Any, dy: Any, geometry: ConvGeometry) -> tuple[Any, Any]:
+    return weight_grad(be, x=x, dy=dy, geometry=geometry), bias_grad(be, dy=dy)
+
+
 def _forward(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry, plan: Plan) -> Any:
     if plan.way in DIRECT:
         return DIRECT[plan.way].forward(be, x, w, b, g)

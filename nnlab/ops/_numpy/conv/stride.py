@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from nnlab.backend import Backend
-from nnlab.geometry import ConvGeometry, Shape
+from nnlab.geometry import ConvGeometry, Shape, space_to_depth
 from nnlab.ops._numpy import layout
 from nnlab.ops._numpy.parallel import cut, run, scratch
 from nnlab.ops._numpy.windows import clip, taps
@@ -31,7 +31,7 @@ Block = tuple[int, int, int]
 
 def plane_size(g: ConvGeometry) -> Shape:
     """Places of one remainder that windows read."""
-    return tuple(o + (k - 1) // s for o, k, s in zip(g.out_size, g.kernel, g.stride, strict=True))
+    return space_to_depth(g).in_size
 
 
 def _sort(be: Backend, x: Any, g: ConvGeometry, block: Block) -> Any:

@@ -1,0 +1,219 @@
+"""Whole steps of a Trainer as graphs: forward, backward and update recorded once for each shape, and run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from nnlab.autograd import Tensor
+from nnlab.autograd.amp import is_autocast_enabled
+from nnlab.autograd.shape import clone
+from nnlab.backend import get_backend
+from nnlab.backend.graphs import Changed
+from nnlab.cuda import CUDAGraph
+from nnlab.nn import Module
+from nnlab.precision import get_float32_conv_precision, get_float32_matmul_precision
+from nnlab.train.batches import Batch
+from nnlab.train.sums import examples
+
+if TYPE_CHECKING:
+    from nnlab.train.trainer import Trainer
+
+MOST = 8
+"""Graphs at most, each of which keeps the memory of a step; steps of further shapes run without."""
+
+_FUTILE = 3  # graphs in a row that were dropped before they had run again
+_PLAIN = (bool, int, float, str, tuple, type(None))
+
+
+class _Step:
+    """A step of one shape: run as always the first time, recorded the second, then run again and again."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.graph = CUDAGraph(trainer.device)
+        self.ready = False
+        self.replays = 0
+
+    def record(self, trainer: Trainer, group: list[Batch]) -> None:
+        """Record the step and run it.
+
+        Raises:
+            Exception: it cannot be recorded; nothing has happened.
+        """
+        self.inputs = [(clone(images), clone(target)) for images, target in group]
+        self.facts = list(facts(trainer))
+        self.kept = list(_arrays(trainer))  # facts know them by identity
+        self.total = sum(examples(target) for _, target in group)
+        before = _Host(trainer)
+        try:
+            with self.graph.record([*_tensors(trainer), *(one for pair in self.inputs for one in pair)]):
+                trainer.update(self.inputs)
+            self.gradients = [(p, p.grad) for p in _parameters(trainer)]
+            self.classified = trainer.sums.classified
+        except BaseException:
+            before.restore(trainer)
+            raise
+        before.restore(trainer)
+        self.ready = True
+        self.replay(trainer, group)
+
+    def replay(self, trainer: Trainer, group: list[Batch]) -> None:
+        """Run the recorded step on a batch.
+
+        Raises:
+            Changed: the step is another one by now; nothing has happened.
+        """
+        if self.facts != list(facts(trainer)):
+            raise Changed("the network, its tensors or the Trainer's settings are not what they were")
+        before = _Host(trainer)
+        with self.graph.warmup():
+            for mine, given in zip(self.inputs, group, strict=True):
+                for static, tensor in zip(mine, given, strict=True):
+                    static._data[...] = tensor._data
+        for parameter, gradient in self.gradients:
+            parameter.grad = gradient
+        try:
+            self.graph.replay(trainer.optimizer.step)
+        except BaseException:
+            before.restore(trainer)
+            raise
+        trainer.sums.counted(self.total, self.classified)
+
+
+class StepGraphs:
+    """Runs a Trainer's steps, as graphs where that is asked for and possible.
+
+    Args:
+        trainer: whose steps.
+        wanted: ``"auto"``: on a GPU.
+    """
+
+    def __init__(self, trainer: Trainer, wanted: bool | str) -> None:
+        self.trainer = trainer
+        self.wanted = trainer.device.type == "cuda" if wanted == "auto" else bool(wanted)
+        self.reason: str | None = None  # why steps run without
+        self.steps: dict[Any, _Step] = {}
+        self._futile = 0
+
+    def run(self, group: list[Batch]) -> None:
+        """One step."""
+        reason = self._why_not() if self.wanted else None
+        if reason is not None:
+            self._give_up(reason)
+        if not self.wanted:
+            self.trainer.update(group)
+            return
+        key = tuple((one.shape, one.dtype) for pair in group for one in pair)
+        step = self.steps.get(key)
+        if step is None:
+            if len(self.steps) == MOST:
+                self.trainer.update(group)
+            else:
+                self._first(key, group)
+            return
+        try:
+            if step.ready:
+                step.replay(self.trainer, group)
+                step.replays += 1
+            else:
+                step.record(self.trainer, group)
+        except Changed as why:
+            self._futile = self._futile + 1 if step.replays == 0 else 0
+            del self.steps[key]
+            if self._futile == _FUTILE:
+                self._give_up(f"{why}, step after step")
+                self.trainer.update(group)
+            else:
+                self._first(key, group)
+        except Exception as error:  # whatever it was: without a graph it happens again, or not at all
+            if step.ready:
+                raise
+            self._give_up(str(error).removeprefix("[graph] "))
+            self.trainer.update(group)
+
+    def _first(self, key: Any, group: list[Batch]) -> None:
+        try:
+            step = self.steps[key] = _Step(self.trainer)
+        except Exception as error:  # no memory for its workspace, no cuBLAS
+            self._give_up(str(error))
+            self.trainer.update(group)
+            return
+        with step.graph.warmup():
+            self.trainer.update(group)
+
+    def _give_up(self, reason: str) -> None:
+        self.wanted, self.reason = False, reason
+        self.steps.clear()
+        self.trainer.note(f"no graph: {reason}")
+
+    def _why_not(self) -> str | None:
+        trainer = self.trainer
+        if not hasattr(get_backend(trainer.device), "recording"):
+            return f"the device {trainer.device} has none"
+        if trainer.strict or trainer.poll_every == 1:
+            return "every loss is looked at (poll_every 1)"
+        if not trainer.optimizer.capturable():
+            return f"{type(trainer.optimizer).__name__} keeps its numbers on the host"
+        for module in _modules(trainer):
+            if module.carried:
+                return f"{type(module).__name__} carries state from batch to batch"
+            if module._pre_hooks or module._hooks:
+                return f"{type(module).__name__} has a hook, which a graph would not call"
+        if any(p._hooks for p in _parameters(trainer)):
+            return "a parameter has a hook, which a graph would not call"
+        return None
+
+
+class _Host:
+    """What a step changes on the host, to be put back if it was not run."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._state = {param: dict(entry) for param, entry in trainer.optimizer.state.items()}
+        self._sums = trainer.sums.examples, trainer.sums.classified
+
+    def restore(self, trainer: Trainer) -> None:
+        trainer.optimizer.state = self._state
+        trainer.sums.examples, trainer.sums.classified = self._sums
+
+
+def _modules(trainer: Trainer) -> Iterator[Module]:
+    yield from trainer.model.modules()
+    if isinstance(trainer.loss, Module):
+        yield from trainer.loss.modules()
+
+
+def _parameters(trainer: Trainer) -> Iterator[Tensor]:
+    for group in trainer.optimizer.param_groups:
+        yield from group["params"]
+
+
+def _tensors(trainer: Trainer) -> Iterator[Tensor]:
+    """All tensors that a step uses and that were there before."""
+    for module in _modules(trainer):
+        yield from (t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
+    yield from _parameters(trainer)
+    for entry in trainer.optimizer.state.values():
+        yield from (value for value in entry.values() if isinstance(value, Tensor))
+    yield from trainer.sums.tensors()
+
+
+def _arrays(trainer: Trainer) -> Iterator[Any]:
+    return (tensor._data for tensor in _tensors(trainer))
+
+
+def facts(trainer: Trainer) -> Iterator[Any]:
+    """All that decides what a step launches, as far as Python can tell: a graph does as long as they stay the same."""
+    yield trainer.clip_norm
+    yield id(trainer.loss)
+    yield is_autocast_enabled(trainer.device.type)
+    yield get_float32_matmul_precision()
+    yield get_float32_conv_precision()
+    for module in _modules(trainer):
+        yield id(module)
+        for name, value in vars(module).items():
+            if isinstance(value, _PLAIN):
+                yield name, value
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            yield None if tensor is None else (id(tensor._data), tensor._requires_grad)
+    for tensor in trainer.sums.tensors():
+        yield id(tensor._data)

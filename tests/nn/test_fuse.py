@@ -1,0 +1,178 @@
+"""Neighbours in a Sequential that are computed in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnlab
+from nnlab import nn
+from nnlab.errors import ShapeError
+from nnlab.models.summary import summary
+from nnlab.nn import fuse
+from nnlab.nn.fuse import in_order
+from nnlab.train.nonfinite import find_culprit
+from tests import emulator
+
+
+def one_by_one(net: nn.Sequential, x: nnlab.Tensor) -> nnlab.Tensor:
+    for module in net:
+        x = module(x)
+    return x
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d(2),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)),
+    ],
+)
+def test_relu_after_max_pooling_is_relu_before(pool: nn.Module, inplace: bool) -> None:
+    net = nn.Sequential(nn.Identity(), nn.ReLU(inplace), pool)
+    values = np.random.default_rng(0).integers(-3, 3, (2, 3, 9, 8)).astype("float32")  # many ties
+    values[0, 0, 0, 0] = np.nan
+    found = []
+    for run in (net, lambda x: one_by_one(net, x)):
+        x = nnlab.tensor(values, requires_grad=True)
+        y = run(x * 1)
+        y.backward(nnlab.tensor(np.random.default_rng(1).standard_normal(y.shape).astype("float32")))
+        assert x.grad is not None
+        found.append((y.detach().numpy(), x.grad.numpy()))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_only_what_nobody_sees_is_moved() -> None:
+    first, relu, pool = nn.Identity(), nn.ReLU(), nn.MaxPool2d(2)
+    assert in_order([first, relu, pool]) == [first, pool, relu]
+    assert in_order([relu, pool]) == [pool, relu]
+    assert in_order([first, relu, pool, nn.Flatten(), relu])[:3] == [first, pool, relu]
+    again = nn.MaxPool2d(2)
+    assert in_order([first, relu, pool, again]) == [first, pool, again, relu]
+
+    class Mine(nn.ReLU):
+        pass
+
+    kept = [
+        [first, Mine(), pool],
+        [first, nn.LeakyReLU(), pool],
+        [first, relu, nn.AvgPool2d(2)],
+        [first, relu, nn.MaxPool2d(2, return_indices=True)],
+        [nn.ReLU(inplace=True), pool],
+    ]
+    for modules in kept:
+        assert in_order(modules) == modules
+    with relu.register_forward_hook(lambda *_: None):
+        assert in_order([first, relu, pool]) == [first, relu, pool]
+    with pool.register_forward_pre_hook(lambda *_: None):
+        assert in_order([first, relu, pool]) == [first, relu, pool]
+
+
+def test_a_hook_sees_the_layers_as_they_are_written() -> None:
+    net = nn.Sequential(nn.Identity(), nn.ReLU(), nn.MaxPool2d(2))
+    shapes = []
+    with net[1].register_forward_hook(lambda module, args, output: shapes.append(tuple(output.shape))):
+        net(nnlab.zeros(1, 1, 4, 4))
+    assert shapes == [(1, 1, 4, 4)]
+
+
+def test_an_error_names_the_layer_by_its_place() -> None:
+    net = nn.Sequential(nn.Identity(), nn.ReLU(), nn.MaxPool2d(9))
+    with pytest.raises(ShapeError, match=r"\[MaxPool2d\].*\(layer 2\)"):
+        net(nnlab.zeros(1, 1, 4, 4))
+
+
+def network() -> nn.Sequential:
+    """Two convolutions with relu, one of which is followed by pooling."""
+    nnlab.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(4, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding_mode="reflect", padding=1),
+        nn.ReLU(inplace=True), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 5, 1),
+    )  # fmt: skip
+
+
+def gradients(net: nn.Sequential, run: Callable[[nnlab.Tensor], nnlab.Tensor], device: str) -> list[np.ndarray]:
+    net.zero_grad()
+    x = nnlab.tensor(np.random.default_rng(5).standard_normal((2, 4, 8, 8)).astype("float32"), device=device)
+    x.requires_grad_()
+    y = run(x)
+    (y.float() * y.float()).sum().backward()
+    assert x.grad is not None
+    return [t.detach().cpu().numpy() for t in (y, x.grad, *(p.grad for p in net.parameters() if p.grad is not None))]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The classes of the first modules of the pairs that were computed as one operation."""
+    seen: list[str] = []
+    for pair, function in fuse.PAIRS.items():
+
+        def noted(first: nn.Module, second: nn.Module, input: Any, function: Any = function) -> Any:
+            seen.append(type(first).__name__)
+            return function(first, second, input)
+
+        monkeypatch.setitem(fuse.PAIRS, pair, noted)
+    return seen
+
+
+@pytest.mark.parametrize("low", [False, True])
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_convolution_and_relu_as_one_operation(device: str, low: bool, calls: list[str]) -> None:
+    """The bits of one after the other, in float32 and under autocast."""
+    if device == "emulated":
+        emulator.backend()
+    net = network().to(device)
+    with nnlab.autocast(device, enabled=low, dtype=nnlab.float16):
+        found, wanted = gradients(net, net, device), gradients(net, lambda x: one_by_one(net, x), device)
+    assert calls == ["Conv2d", "Conv2d"]  # relu follows pooling in the third
+    assert len(found) == len(wanted) == 10
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+@pytest.mark.parametrize("make", [nn.Conv1d, nn.Conv2d, nn.Conv3d])
+def test_dimensions(make: type[nn.Module], calls: list[str]) -> None:
+    net = nn.Sequential(make(2, 3, 2), nn.ReLU())
+    x = nnlab.randn(2, 2, *[4] * (net[0].weight.ndim - 2))  # type: ignore[operator]
+    np.testing.assert_array_equal(net(x).detach().numpy(), one_by_one(net, x).detach().numpy())
+    assert calls == [make.__name__]
+
+
+def test_convolutions_that_stay_alone(calls: list[str]) -> None:
+    class Mine(nn.Conv2d):
+        pass
+
+    x, conv, relu = nnlab.randn(1, 2, 4, 4), nn.Conv2d(2, 2, 3), nn.ReLU()
+    for modules in ([conv], [conv, nn.ReLU6()], [Mine(2, 2, 3), relu], [nn.ConvTranspose2d(2, 2, 3), relu]):
+        nn.Sequential(*modules)(x)
+    for module in (conv, relu):
+        for register in (module.register_forward_hook, module.register_forward_pre_hook):
+            shapes: list[bool] = []
+            with register(lambda module, args, *rest, shapes=shapes: shapes.append(bool((args[0] < 0).any().item()))):
+                nn.Sequential(conv, relu)(x)
+            assert shapes == [True]  # of x, or what the convolution gave
+    assert calls == []
+    nn.Sequential(conv, relu)(x)
+    assert calls == ["Conv2d"]
+
+
+def test_an_error_of_the_pair_is_that_of_its_convolution() -> None:
+    net = nn.Sequential(nn.Identity(), nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    with pytest.raises(ShapeError, match=r"\[Conv2d\] 'input' must have 3 channels .* \(layer 1.0\)"):
+        net(nnlab.zeros(1, 2, 4, 4))
+
+
+def test_summaries_and_searches_see_both_layers() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
+    assert [row.kind for row in summary(net, (1, 1, 3, 3)).rows] == ["Conv2d", "ReLU"]
+    with nnlab.no_grad():
+        net[0].weight.fill_(3e38)  # type: ignore[operator,union-attr]
+    found = find_culprit(net, lambda y, _: y.sum(), nnlab.full((1, 1, 2, 2), 10.0), nnlab.zeros(1))
+    assert found.startswith("[0 Conv2d] its output holds")
