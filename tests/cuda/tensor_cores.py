@@ -15,6 +15,7 @@ from nnlab.geometry import ConvGeometry, conv_geometry
 from nnlab.ops._cuda import conv, conv_fold, conv_mma, conv_relu
 from tests.cuda import drawn
 from tests.cuda.case import Case
+from tests.cuda.far import FAR, FarCase, end
 from tests.oracles import activation
 from tests.oracles import conv as oracle
 from tests.oracles import conv_relu as relu_oracle
@@ -138,3 +139,71 @@ def standard(case: Case, setting: str) -> None:
     g = conv_geometry((1, 36, 8, 9), (64, 36, 3, 3), 1, 1)
     all_passes(case, g, True, setting)
     _rectified(case, g, setting)
+
+
+def far_positions(case: FarCase, setting: str) -> None:
+    """More positions than 32 bits count, of one image and of many."""
+    for shape, near in (((1, 16, FAR + 40), (1, 16, 40)), ((FAR // 32 + 16, 16, 3), (4, 16, 3))):
+        g, small = conv_geometry(shape, (16, 16, 3), 1, 1), conv_geometry(near, (16, 16, 3), 1, 1)
+        _far_passes(case, g, small, setting)
+
+
+def far_results(case: FarCase, setting: str) -> None:
+    """Of channels that are no multiple of 16 bytes, and in all parts of a weight gradient."""
+    g, small = (conv_geometry((1, 16, n), (17, 16, 3), 1, 1) for n in (FAR // 16 + 40, 40))
+    _far_passes(case, g, small, setting, "forward")
+    g, small = (conv_geometry((1, 32, n), (32, 32, 3), 1, 1) for n in (FAR // 32 + 40, 40))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv_mma, "LEAST_SHARE", 64)
+        patch.setattr(conv_mma, "LARGEST_SHARE", 64)
+        _far_passes(case, g, small, setting, "weight_grad")
+
+
+def far_channels(case: FarCase, setting: str) -> None:
+    """More weights than 32 bits count: of many outputs, and of many inputs."""
+    many = FAR // 32 + 16
+    for outputs, inputs, passes in ((many, 32, "forward weight_grad"), (32, many, "input_grad weight_grad")):
+        g, small = conv_geometry((1, inputs, 2), (outputs, inputs, 1)), _near(outputs, inputs)
+        _far_passes(case, g, small, setting, passes)
+
+
+def _near(outputs: int, inputs: int) -> ConvGeometry:
+    """The same with at most 32 channels."""
+    return conv_geometry((1, min(inputs, 32), 2), (min(outputs, 32), min(inputs, 32), 1))
+
+
+def _far_passes(
+    case: FarCase, g: ConvGeometry, small: ConvGeometry, setting: str, passes: str = "forward input_grad weight_grad"
+) -> None:
+    """All but the last elements of x, w and dy are 0, as many as ``small`` has; the last results are looked at."""
+    x, dy = (np.moveaxis(case.sparse(n, *rest, c), -1, 1) for n, c, *rest in (g.x_shape, g.y_shape))
+    # In the order that a pass reads, so that nothing is copied.
+    w = case.sparse(g.w_shape[1], g.w_shape[0], *g.kernel).swapaxes(0, 1) if passes.startswith("input") else None
+    w = case.sparse(*g.w_shape) if w is None else w
+    ends = [case.normal(*shape) for shape in (small.x_shape, small.w_shape, small.y_shape)]
+    for array, values in zip((x, w, dy), ends, strict=True):
+        end(array, values.shape)[...] = values
+    seen = tf32 if setting == "medium" and case.dtype == np.float32 else np.asarray
+    a, v, d = map(seen, ends)
+    window, one = ((1,), small.pad_low), (1, 2, 1)
+    with using(case, setting):
+        assert conv_mma.takes(case.be, g, case.dtype)
+        if "forward" in passes:
+            y = conv.forward(case.be, x=x, w=w, geometry=g)
+            problem = (a, v, None, *window, small.pad_low, (1,), 1)
+            case.compare(end(y, one), prod(small.w_shape[1:]), _last_outputs, one, *problem)
+        if "input_grad" in passes:
+            dx = conv.input_grad(case.be, dy=dy, w=w, geometry=g)
+            terms = small.w_shape[0] * prod(g.kernel)
+            case.compare(end(dx, one), terms, _last_gradients, 0, one, a, v, d, *window, (1,), 1)
+        if "weight_grad" in passes:
+            dw = conv.weight_grad(case.be, x=x, dy=dy, geometry=g)
+            case.compare(end(dw, one), 40, _last_gradients, 1, one, a, v, d, *window, (1,), 1)
+
+
+def _last_outputs(some: Any, *problem: Any) -> np.ndarray:
+    return end(oracle.forward(*problem), some)
+
+
+def _last_gradients(which: int, some: Any, *problem: Any) -> np.ndarray:
+    return end(_gradient(which, *problem), some)

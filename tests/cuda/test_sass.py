@@ -36,7 +36,7 @@ BUILDS = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def _tools(request: pytest.FixtureRequest) -> None:
     try:
         compiler.toolkit_include()
@@ -118,6 +118,7 @@ def compared(build: str, found: dict[str, int], old: dict[str, int] | None) -> l
     return worse
 
 
+@pytest.mark.usefixtures("_tools")
 @pytest.mark.parametrize(("unit", "dtype", "bits", "tile", "arch"), BUILDS)
 def test_machine_code(
     unit: str, dtype: str, bits: int, tile: int, arch: str, request: pytest.FixtureRequest, record_property: Any
@@ -169,6 +170,7 @@ BREAKS = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("_tools")
 @pytest.mark.parametrize(("header", "text", "broken", "kernel", "complaint"), BREAKS, ids=[b[-1] for b in BREAKS])
 def test_broken_kernels_are_noticed(
     header: str, text: str, broken: str, kernel: str, complaint: str, tmp_path: Path
@@ -181,6 +183,7 @@ def test_broken_kernels_are_noticed(
     assert complaint in complaints(kernel, codes[kernel], "float16", 64)
 
 
+@pytest.mark.usefixtures("_tools")
 def test_spills_are_noticed() -> None:
     """Sums in two parts do not fit the registers of a wide tile."""
     _, codes = compiled("conv_mma_precise", "float32", 64, 128, "sm_80")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.cuda import tensor_cores
 from tests.cuda.case import Case
+from tests.cuda.far import FarCase
 
 
 def drawn_convolutions(case: Case) -> None:
@@ -26,3 +27,18 @@ def rectified(case: Case) -> None:
 
 def standard(case: Case) -> None:
     tensor_cores.standard(case, "medium")
+
+
+def far_positions(case: FarCase) -> None:
+    """More positions than 32 bits count, of one image and of many."""
+    tensor_cores.far_positions(case, "medium")
+
+
+def far_results(case: FarCase) -> None:
+    """More results than 32 bits count, and more in all parts of a weight gradient."""
+    tensor_cores.far_results(case, "medium")
+
+
+def far_channels(case: FarCase) -> None:
+    """More weights than 32 bits count: of many outputs, and of many inputs."""
+    tensor_cores.far_channels(case, "medium")
