@@ -190,7 +190,8 @@ def far_weights_of_an_input_gradient(case: FarCase) -> None:
     for last in (False, True):
         w, dy, w_end = _far_array(case, g.w_shape, last), case.normal(1, 4, 2), case.normal(*near)
         end(w, near)[...] = w_end
-        dx = kernels.input_grad(case.be, dy=drawn.channels_last(dy) if last else dy, w=w, geometry=g)
+        there = drawn.channels_last(dy) if last else np.ascontiguousarray(dy)
+        dx = kernels.input_grad(case.be, dy=there, w=w, geometry=g)
         problem = (np.zeros((1, 8, 2)), w_end, dy, (1,), (1,), (1,), 1)
         case.compare(end(dx, one), 12, _last_gradients, 0, one, *problem)
 

@@ -81,3 +81,15 @@ def far_channels(case: FarCase) -> None:
     y, saved = kernels.forward(case.be, x=x, p=p, seed=seed, offset=offset)
     case.compare(saved.mask[-1, -4:, -1], None, np.array, keep)
     case.compare(y[-1, -4:, -1], None, np.where, keep, x[-1, -4:, -1] * 2, 0)
+
+
+def far_positions(case: FarCase) -> None:
+    """More positions than 32 bits count, of two channels that are last in memory."""
+    positions, p, seed, offset = FAR + 5, 0.5, 3, 4
+    x = np.moveaxis(case.sparse(1, positions, 2), -1, 1)
+    x[0, :, -4:] = case.normal(2, 4)
+    places = [[c * positions + q for q in range(positions - 4, positions)] for c in range(2)]
+    keep = np.array([[oracle.philox_word(seed, offset, i) >= p * 2**32 for i in row] for row in places])
+    y, saved = kernels.forward(case.be, x=x, p=p, seed=seed, offset=offset)
+    case.compare(saved.mask[0, :, -4:], None, np.array, keep)
+    case.compare(y[0, :, -4:], None, np.where, keep, x[0, :, -4:] * 2, 0)
