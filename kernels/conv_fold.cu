@@ -5,7 +5,8 @@
 //                  from there up to a multiple of 16 bytes.
 //
 // A thread writes 16 bytes.
-// Memory: reads x (each element once, neighbours of a row one after another), writes y. Memory-bound.
+// Memory: reads x (each element once, neighbours of a row one after another), writes y.
+// Operations: about ten integer divisions for 16 bytes; memory-bound.
 // Source: the CUTLASS documentation, "Implicit GEMM convolution" (few channels); Krizhevsky et al., "ImageNet
 // classification with deep convolutional neural networks", NIPS 2012 (the layer that this is for).
 #include "include/conv.cuh"

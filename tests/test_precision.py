@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
@@ -127,6 +128,7 @@ def test_cublas_is_told_for_the_time_of_a_product(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs.cublas", cublas)
     be = object.__new__(cuda.CudaBackend)
+    be._thread = threading.local()
     with be.products():
         assert not told
     nnlab.set_float32_matmul_precision("high")

@@ -14,7 +14,7 @@ import numpy as np
 from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, launch
 from nnlab.geometry import ConvGeometry, space_to_depth
-from nnlab.ops._cuda.conv_problem import memory_of
+from nnlab.ops._cuda.memory import memory_of
 
 DEPTH, COLUMNS = 128, 64  # bytes of K and results that tiles are made of
 TOGETHER = (1, 2)  # neighbouring outputs that may be one place

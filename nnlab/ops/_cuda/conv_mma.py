@@ -17,7 +17,8 @@ from nnlab.backend import Backend
 from nnlab.cuda.launch import Grid, Kernel, choose, launch
 from nnlab.geometry import ConvGeometry
 from nnlab.ops._cuda import conv_fold, conv_mma_precise
-from nnlab.ops._cuda.conv_problem import MMA_PARAMETERS, empty, periods, phases, sizes, sum_parts
+from nnlab.ops._cuda.conv_problem import MMA_PARAMETERS, periods, phases, sizes, sum_parts
+from nnlab.ops._cuda.memory import empty
 from nnlab.precision import get_float32_conv_precision
 
 # kernels/include/mma_tile.cuh has the same numbers.

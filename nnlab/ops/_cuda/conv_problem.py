@@ -9,8 +9,6 @@ from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, launch
 from nnlab.geometry import ConvGeometry
 from nnlab.ops._cuda import windows
-from nnlab.ops._cuda.memory import empty as empty  # for conv_mma
-from nnlab.ops._cuda.memory import memory_of as memory_of
 
 CHANNELS = dict.fromkeys(("groups", "inputs", "outputs"), "index")
 PERIODS = dict.fromkeys(("period_d", "period_h", "period_w"), "index")
