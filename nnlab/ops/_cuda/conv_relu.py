@@ -13,7 +13,7 @@ from nnlab.backend import Backend
 from nnlab.cuda.launch import Kernel, launch
 from nnlab.geometry import ConvGeometry
 from nnlab.ops._cuda import conv, conv_mma, relu
-from nnlab.ops._cuda.conv_problem import memory_of
+from nnlab.ops._cuda.memory import memory_of
 
 _FORWARD = Kernel("conv_relu", "conv_relu_forward", {"y": "scalar*", "n": "index"})
 _BACKWARD = Kernel(
