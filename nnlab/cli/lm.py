@@ -29,7 +29,7 @@ def _describe(settings: TextConfig, trainer: Trainer) -> list[str]:
         f"{settings.cell} of {settings.layers} × {settings.hidden} units ({parameters:,} parameters) on "
         f"{settings.data}: {len(training.ids):,} training and {len(held_out.ids):,} held-out characters, "
         f"{trainer.model.head.out_features} different ones",
-        f"{optimization(settings)}, {trainer.epochs} epochs of {trainer.batches} batches of "
+        f"{optimization(settings, trainer)} of "
         f"{settings.batch_size} × {settings.length} characters, dropout {settings.dropout:g}, seed {settings.seed}; "
         "losses in bits per character",
     ]

@@ -25,7 +25,7 @@ def _describe(settings: TrainConfig, trainer: Trainer) -> list[str]:
     return [
         f"{settings.model} ({parameters:,} parameters) on {settings.data}: {len(training):,} training and "
         f"{len(validation):,} validation images, {shape}, {len(training.classes)} classes",
-        f"{optimization(settings)}, {trainer.epochs} epochs of {trainer.batches} batches of {settings.batch_size}, "
+        f"{optimization(settings, trainer)} of {settings.batch_size}, "
         f"augmentation {settings.augment}, seed {settings.seed}",
     ]
 

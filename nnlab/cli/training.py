@@ -127,7 +127,8 @@ def _run(
         console.print(summary(trainer, time.monotonic() - started), soft_wrap=True)
 
 
-def optimization(settings: RunConfig) -> str:
-    """Optimizer, rate, schedule and precision in words."""
+def optimization(settings: RunConfig, trainer: Trainer) -> str:
+    """Optimizer, rate, schedule, precision and length in words."""
     schedule = f"{settings.schedule} schedule" if settings.schedule != "none" else "constant rate"
-    return f"{settings.optimizer}, lr {settings.lr:g}, {schedule}, {settings.precision}"
+    epochs = f"{trainer.epochs} epoch{'' if trainer.epochs == 1 else 's'} of {trainer.batches} batches"
+    return f"{settings.optimizer}, lr {settings.lr:g}, {schedule}, {settings.precision}, {epochs}"

@@ -180,7 +180,7 @@ def test_the_commands_flag(tmp_path: Path) -> None:
 
     done = run("--precision", "fp16", "--out", tmp_path / "run")
     assert done.exit_code == 0, done.output
-    assert "cosine schedule, fp16, 1 epochs" in done.output
+    assert "cosine schedule, fp16, 1 epoch of" in done.output
     assert "loss scale 65536" in done.output
     assert TrainConfig.load(tmp_path / "run").precision == "fp16"
     assert read_checkpoint(tmp_path / "run" / "last").state["scaler"]["scale"] == 65536.0
