@@ -65,6 +65,12 @@ def decay_that_is_as_large_as_the_parameter(case: Case) -> None:
         _step(case, [[a] for a in arrays], [case.normal(5)], False, weight_decay=decay, **o)
 
 
+def a_step_of_size_1_with_decay_of_its_own(case: Case) -> None:
+    o = {"t": 1, "lr": 0.5, "beta1": 0.5, "beta2": 0.5, "eps": 0.1, "decoupled": True, "maximize": False}
+    arrays = [case.normal(5), case.uniform(0, 1, 5), case.uniform(0, 1, 5), case.uniform(0, 1, 5)]
+    _step(case, [[a] for a in arrays], [case.normal(5)], False, weight_decay=0.5, **o)
+
+
 def nan_and_infinity(case: Case) -> None:
     """NaN stays in the largest moment; without weight decay an infinite parameter stays."""
     o = {"t": 1, "lr": 0.5, "beta1": 0.9, "beta2": 0.5, "eps": 0.1, "weight_decay": 0.0, "decoupled": False}
