@@ -143,7 +143,7 @@ def test_out_of_memory_names_device_and_bytes() -> None:
                 raise LookupError("Out of memory allocating")
             return f"pointer to {size}"
 
-    malloc = cuda._allocator(Pool(), LookupError, lambda: "cuda:0")
+    malloc = cuda.allocator(Pool(), LookupError, lambda: "cuda:0")
     assert malloc(100) == "pointer to 100"
     with pytest.raises(OutOfMemoryError, match=r"\[cuda:0\] out of GPU memory asking for 1,234,567 bytes"):
         malloc(1234567)
