@@ -25,8 +25,7 @@ bench: $(VENV)/.installed-run
 # The comparisons with PyTorch (a CPU build is enough; PyTorch is no dependency of nnlab).
 peer: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --no-input torch==2.13.0
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 \
-		$$(grep -rl --include='*.py' 'importorskip("torch"' tests) tests/test_agreement.py $(ARGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m torch $(ARGS)
 
 # Every kernel compiled for every architecture and held against tools/budget.json, the machine code of the tensor-core
 # kernels read, and the array code looked up in CuPy; needs no GPU.   make kernels ARGS='--update --reason "why"'

@@ -31,6 +31,7 @@ def test_the_page_is_what_make_docs_writes() -> None:
     assert written == table.page(STATED, UNITS, table.records()), "out of date: make docs"
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", LAYERS)
 def test_figures_are_not_larger_here(name: str) -> None:
     for device in table.MEASURED:

@@ -71,6 +71,7 @@ def test_an_overflow_skips_the_step_and_halves_the_scale() -> None:
     assert w.tolist() == [-0.5, 0.5] and untouched.tolist() == [3.0]
 
 
+@pytest.mark.torch
 def test_the_scale_is_pytorchs() -> None:
     """300 steps with injected infinities: scale and weights after each."""
     torch = pytest.importorskip("torch")

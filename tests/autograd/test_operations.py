@@ -121,6 +121,7 @@ def test_gradients_against_differences(function):
     gradgradcheck(lambda *x: function(nnlab, *x), inputs, atol=1e-5)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("function", FUNCTIONS, ids=IDS)
 def test_values_and_gradients_against_torch(function):
     torch = pytest.importorskip("torch")
@@ -148,6 +149,7 @@ def test_float32_stays_float32(function):
     assert a.grad.dtype == nnlab.float32
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     "function",
     [
@@ -230,6 +232,7 @@ def test_prod_gradient_with_zeros():
     assert x.grad.tolist() == [6.0, 0.0, 0.0]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
 def test_pad_against_torch(mode):
     torch = pytest.importorskip("torch")

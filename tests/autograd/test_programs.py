@@ -58,6 +58,7 @@ def derivatives(library: ModuleType, grad: Any, leaves: list[Any], seed: int) ->
     return [value.detach().numpy(), *found]
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize("block", range(10))
 def test_against_torch(block):

@@ -365,6 +365,7 @@ class TestFunction:
 class TestDtypes:
     KINDS = ("bool", "uint8", "int32", "int64", "float16", "bfloat16", "float32", "float64")
 
+    @pytest.mark.torch
     @pytest.mark.parametrize("first", KINDS)
     @pytest.mark.parametrize("second", KINDS)
     def test_promotion_table(self, first, second):
@@ -375,6 +376,7 @@ class TestDtypes:
             theirs = torch.ones(s, dtype=getattr(torch, first)) * torch.ones(t, dtype=getattr(torch, second))
             assert str(theirs.dtype) == f"torch.{ours.dtype.name}", (s, t)
 
+    @pytest.mark.torch
     @pytest.mark.parametrize("kind", KINDS)
     def test_promotion_with_numbers(self, kind):
         torch = pytest.importorskip("torch")
@@ -463,6 +465,7 @@ class TestExchange:
         assert a[0] == 5
         assert nnlab.from_dlpack(a).tolist() == [5, 2]
 
+    @pytest.mark.torch
     def test_dlpack_with_torch(self):
         torch = pytest.importorskip("torch")
         x = nnlab.tensor([1.0, 2.0])

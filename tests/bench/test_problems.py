@@ -74,9 +74,10 @@ def test_every_shape_is_possible() -> None:
             assert problem.shape()
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("problem", SMALL, ids=NAMES)
 def test_rows_agree_with_pytorch(problem: Problem) -> None:
-    pytest.importorskip("torch", reason="compares with PyTorch")
+    pytest.importorskip("torch")
     from nnlab.bench.peer import Peer
 
     for row in rows(CPU, [problem], "float64", Peer(CPU), 0.0):

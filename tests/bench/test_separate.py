@@ -25,9 +25,10 @@ class Failing(Linear):
         return end
 
 
+@pytest.mark.torch
 def test_rows_are_those_of_one_process() -> None:
     problem = Linear("test", "fc", 3, 5, 7)
-    pytest.importorskip("torch", reason="compares with PyTorch")
+    pytest.importorskip("torch")
     found = list(rows([problem], "float32", True, 0.0))
     alone = list(measure.rows(get_backend("cpu"), [problem], "float32", None, 0.0))
     assert [row.part for row in found] == ["forward", "input_grad", "weight_grad"]

@@ -64,7 +64,7 @@ def _no_model_is_kept() -> Iterator[None]:
 
 
 def peer(be: Any) -> Any:
-    pytest.importorskip("torch", reason="compares with PyTorch")
+    pytest.importorskip("torch")
     from nnlab.bench.peer import Peer
 
     return Peer(be)
@@ -81,9 +81,10 @@ def test_array_code_computes_the_same(problem: Problem, part: str) -> None:
         np.testing.assert_allclose(theirs(), ours(), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.torch
 def test_array_code_of_the_weights_of_an_lstm() -> None:
     """The bench shows the gradient to the input alone; the others cost time too and must be right."""
-    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    torch = pytest.importorskip("torch")
     problem = LSTM("test", "lstm", 5, 3, 4, 6)
     host = problem.draw(np.random.default_rng(3))
     kept = problem._run(np, host, host["x"])[1][0]
@@ -104,6 +105,7 @@ def test_array_code_of_dropout(part: str) -> None:
     assert 0.2 < (found == 0).mean() < 0.3
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     "problem",
     [*ARRAY_CODE, Linear("test", "fc", 3, 5, 7), Conv2d("test", "conv", 2, 4, 6, 9, 3, padding=1)],
@@ -124,6 +126,7 @@ def test_the_way_of_a_gpu(problem: Problem) -> None:
     assert be.emptied == 1
 
 
+@pytest.mark.torch
 def test_whole_steps_have_other_precisions_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
     be = Card()
     monkeypatch.setattr(nnlab.backend, "_backend", lambda kind, index: be)
@@ -140,6 +143,7 @@ def test_whole_steps_have_other_precisions_beside_them(monkeypatch: pytest.Monke
     assert seen[0] == "compile" and seen.count("tf32") > 5 and not matmul.allow_tf32
 
 
+@pytest.mark.torch
 def test_tf32_is_allowed_during_the_call_alone() -> None:
     other = peer(CPU)
     backends = other.torch.backends
@@ -151,6 +155,7 @@ def test_tf32_is_allowed_during_the_call_alone() -> None:
     assert now() == (False, False)
 
 
+@pytest.mark.torch
 def test_a_compiler_that_fails_costs_its_own_side(monkeypatch: pytest.MonkeyPatch) -> None:
     other = peer(CPU)
 
@@ -163,6 +168,7 @@ def test_a_compiler_that_fails_costs_its_own_side(monkeypatch: pytest.MonkeyPatc
     assert row.ratio is not None and not row.failed
 
 
+@pytest.mark.torch
 def test_a_failing_operation_loses_its_own_numbers_only(monkeypatch: pytest.MonkeyPatch) -> None:
     other, ours = peer(CPU), Linear.ours
 
@@ -178,6 +184,7 @@ def test_a_failing_operation_loses_its_own_numbers_only(monkeypatch: pytest.Monk
     assert found[1].notes == {"nnlab": "FloatingPointError: it broke"}
 
 
+@pytest.mark.torch
 def test_what_fails_on_a_card_fails_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel's failure is told at the next synchronisation, and is ours, not PyTorch's."""
 
@@ -206,6 +213,7 @@ def test_a_failure_while_timing_is_everybodys(monkeypatch: pytest.MonkeyPatch) -
     assert row.notes == {"nnlab": "ZeroDivisionError: division by zero"} and row.failed
 
 
+@pytest.mark.torch
 def test_no_reference_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     be = Card()
     other = peer(be)
@@ -219,6 +227,7 @@ def test_no_reference_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row.ours is not None and row.ours.error is None and row.peers["torch NCHW"].error is None
 
 
+@pytest.mark.torch
 def test_peers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of ours runs on the device, on a GPU not even for the reference."""
     be = Card()
@@ -233,6 +242,7 @@ def test_only_some_passes() -> None:
     assert [row.part for row in rows(CPU, [problem], "float32", None, 0.0, parts=["weight_grad"])] == ["weight_grad"]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_types(dtype: str) -> None:
     """Both libraries get the same rounded numbers; the reference is of these."""
@@ -245,6 +255,7 @@ def test_half_types(dtype: str) -> None:
             assert side.error is not None and 1e-5 < side.error < 2.0**-7
 
 
+@pytest.mark.torch
 def test_without_its_library_bfloat16_is_the_peers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from nnlab.errors import MissingExtraError
 

@@ -109,6 +109,7 @@ def test_one_hidden_layer_written_out():
     np.testing.assert_allclose(found[0].numpy() * 6, expected, rtol=1e-10)  # RSS is no mean
 
 
+@pytest.mark.torch
 def test_against_pytorch():
     torch = pytest.importorskip("torch")
     x, d, weights = network(4)

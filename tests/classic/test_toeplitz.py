@@ -109,6 +109,7 @@ def test_gradients_reach_the_shared_weights():
     assert gradcheck(lambda w: convolution_matrix(w, (3, 4), (1, 2), (0, 1)), w)
 
 
+@pytest.mark.torch
 def test_against_pytorch():
     torch = pytest.importorskip("torch")
     w, x = normals(4, 2, 3, 3), normals(1, 4, 6, 7)

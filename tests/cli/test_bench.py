@@ -102,6 +102,7 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     assert "no.json does not exist" in call("--compare", str(tmp_path / "no.json"), str(tmp_path / "no.json"), code=1)
 
 
+@pytest.mark.torch
 def test_peers_alone_and_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "record.json"
     options = ["--shapes", "alexnet", "--batch", "3", "--seconds", "0", "--device", "cpu", "--json", str(path)]
@@ -114,7 +115,7 @@ def test_peers_alone_and_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     text = call(*options, "--vs", "none", code=1)
     assert "a pool forward failed" in text and "nnlab: RuntimeError: it broke" in text
     assert [row.failed for row in record.load(path).rows] == [False, False, False, True, True]
-    pytest.importorskip("torch", reason="times PyTorch")
+    pytest.importorskip("torch")
     call(*options, "--peers-only")
     assert all(row.ours is None and list(row.peers) == ["torch"] for row in record.load(path).rows)
     assert "--separate goes with neither" in call(*options, "--peers-only", "--separate", code=1)

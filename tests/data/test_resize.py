@@ -50,6 +50,7 @@ def test_bilinear_is_the_definition(h: int, w: int, out_h: int, out_w: int, anti
     np.testing.assert_allclose(result, oracle(image, (out_h, out_w), antialias), rtol=0, atol=1e-6)
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize("antialias", [False, True])
 @pytest.mark.parametrize("size", [(5, 7), (31, 4), (40, 60), (20, 29), (19, 90)])

@@ -56,6 +56,7 @@ def _precision() -> Iterator[None]:
     nnlab.set_float32_conv_precision("high")
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 @pytest.mark.external
 @pytest.mark.parametrize(
@@ -66,6 +67,7 @@ def test_published_size(name: str, shape: tuple[int, ...]) -> None:
     agree(name, shape)
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize(("size", "channels"), [(28, 1), (41, 3)])
 def test_small_images_in_training_mode(size: int, channels: int) -> None:

@@ -25,6 +25,7 @@ EDGES = [-np.inf, -1e4, -100.0, -6.0, -3.0, -1.5, -1.2, -1.0, -0.5, -0.0, 0.0, 0
 EDGES += [np.inf, np.nan]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", ANY_SHAPE, ids=[case.id for case in ANY_SHAPE])
 def test_edges_against_torch(case: Case, dtype: Any) -> None:
@@ -201,6 +202,7 @@ def test_rrelu_draws_slopes() -> None:
     assert nnlab.default_generator.offset == offset
 
 
+@pytest.mark.torch
 def test_prelu_moves_between_libraries() -> None:
     torch = pytest.importorskip("torch")
     ours, theirs = nn.PReLU(3, 0.1), torch.nn.PReLU(3, 0.7)

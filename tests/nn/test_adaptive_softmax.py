@@ -15,6 +15,7 @@ from nnlab.errors import ArgumentError, DtypeError, NNLabError, ShapeError
 from tests.nn.peer import close, normals, pair
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("shape", [(40, 8), (8,), (0, 8)])
 def test_all_classes_against_torch(shape: tuple[int, ...]) -> None:
     torch = pytest.importorskip("torch")

@@ -39,6 +39,7 @@ def tensors(values: dict[str, Any], make: Callable[[Any], Any]) -> dict[str, Any
     return {key: make(value) if isinstance(value, np.ndarray) else value for key, value in values.items()}
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("shapes", "options"), PRODUCTS)
 def test_products_against_torch(shapes: tuple[tuple[int, ...], ...], options: dict[str, Any]) -> None:
     torch = pytorch()
@@ -54,6 +55,7 @@ def test_products_against_torch(shapes: tuple[tuple[int, ...], ...], options: di
         close(one.grad, other.grad)
 
 
+@pytest.mark.torch
 def test_a_query_that_may_look_at_nothing_gets_zeros() -> None:
     torch = pytorch()
     mask = SOME.copy()
@@ -140,6 +142,7 @@ HEADS: list[tuple[dict[str, Any], tuple[tuple[int, ...] | None, ...], dict[str, 
 ]
 
 
+@pytest.mark.torch
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
 @pytest.mark.parametrize(("kwargs", "shapes", "call"), HEADS)
 def test_heads_against_torch(
@@ -212,6 +215,7 @@ def _shape(kwargs: dict[str, Any], length: int) -> tuple[int, ...]:
     return (2, length, 4) if kwargs.get("batch_first") else (length, 2, 4)
 
 
+@pytest.mark.torch
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor:UserWarning", "ignore:Support for mismatched:UserWarning")
 @pytest.mark.parametrize("masks", [{}, {"mask": MASK}, {"src_key_padding_mask": LEFT_OUT}])
 @pytest.mark.parametrize("kwargs", VARIANTS)
@@ -246,6 +250,7 @@ def lambda_module(module: Any, options: dict[str, Any], torch: Any = None) -> An
     return Bound()
 
 
+@pytest.mark.torch
 @pytest.mark.filterwarnings("ignore:Support for mismatched:UserWarning")
 @pytest.mark.parametrize(
     "masks",
@@ -271,6 +276,7 @@ def test_decoders_against_torch(kwargs: dict[str, Any], masks: dict[str, Any]) -
     )
 
 
+@pytest.mark.torch
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor:UserWarning", "ignore:Support for mismatched:UserWarning")
 @pytest.mark.parametrize("kwargs", VARIANTS)
 def test_transformers_against_torch(kwargs: dict[str, Any]) -> None:
@@ -287,6 +293,7 @@ def test_transformers_against_torch(kwargs: dict[str, Any]) -> None:
     back.load_state_dict({key: torch.tensor(value.numpy()) for key, value in ours.state_dict().items()})
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("activation", ["gelu", "tanh"])
 def test_other_activations(activation: str) -> None:
     torch = pytorch()

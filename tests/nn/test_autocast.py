@@ -145,6 +145,7 @@ def test_dtypes(name: str) -> None:
     assert y.dtype.name == expected
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", LISTS)
 def test_dtypes_are_those_of_pytorch_on_a_card(name: str) -> None:
     """PyTorch's rules for "cuda" need no card: its fake tensors have shapes and dtypes alone."""
@@ -314,6 +315,7 @@ def test_gradients_of_a_norms_weights_are_summed_in_float32(name: str) -> None:
     assert weight.grad is not None and abs(weight.grad.item() + 1 - 2.0**-10) < 1e-4
 
 
+@pytest.mark.torch
 def test_a_network_as_in_pytorch() -> None:
     """Loss and gradients of one step in bfloat16. Both round at the same places, to 8 bits, but add up in other orders,
     so that single roundings differ: by at most four of the largest element."""

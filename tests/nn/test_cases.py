@@ -59,6 +59,7 @@ def same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray], tolerance:
         close(found[name], value, name, tolerance)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", WITH_PEER, ids=[case.id for case in WITH_PEER])
 def test_against_torch(case: Case) -> None:
     torch = pytest.importorskip("torch")
@@ -76,6 +77,7 @@ def test_against_torch(case: Case) -> None:
     same(state(ours), kept)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", BATCHED, ids=[case.id for case in BATCHED])
 def test_a_batch_of_none(case: Case) -> None:
     torch = pytest.importorskip("torch")

@@ -109,6 +109,7 @@ def test_parameter_dict() -> None:
         held["d"] = nn.ReLU()
 
 
+@pytest.mark.torch
 def test_held_parameters_move_between_libraries() -> None:
     torch = pytest.importorskip("torch")
     for name, values in (("ParameterList", [1.0, 2.0]), ("ParameterDict", {"a": 1.0, "b": 2.0})):

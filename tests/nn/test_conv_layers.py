@@ -10,6 +10,7 @@ from nnlab.nn import functional as F
 from tests.nn.peer import close, compare, normals, pair
 
 
+@pytest.mark.torch
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 def test_same_padding_with_an_even_kernel_puts_the_odd_element_behind() -> None:
     for mode in ("zeros", "reflect"):
@@ -17,6 +18,7 @@ def test_same_padding_with_an_even_kernel_puts_the_odd_element_behind() -> None:
         compare(ours, theirs, normals(2, 2, 5, 6))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("size", [(8, 9), (9, 10)])
 def test_output_size_of_a_transposed_convolution(size: tuple[int, int]) -> None:
     ours, theirs = pair("ConvTranspose2d", 3, 2, (2, 3), stride=2)

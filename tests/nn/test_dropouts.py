@@ -89,6 +89,7 @@ def test_the_share_of_dropped_channels() -> None:
     assert abs(dropped.mean() - 0.3) < 5 * (0.3 * 0.7 / 20_000) ** 0.5
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("layer", [nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout])
 def test_ends_text_and_in_place(layer: Any) -> None:
     torch = pytest.importorskip("torch")

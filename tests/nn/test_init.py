@@ -80,6 +80,7 @@ def test_exact_patterns() -> None:
     assert init.eye_(nnlab.empty(2, 3)).tolist() == [[1, 0, 0], [0, 1, 0]]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("shape", "groups"), [((2, 2, 3), 1), ((4, 2, 3, 4), 2), ((3, 2, 2, 3, 3), 1)])
 def test_dirac_against_torch(shape: tuple[int, ...], groups: int) -> None:
     torch = pytest.importorskip("torch")
@@ -94,6 +95,7 @@ def test_orthogonal(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(product, 4 * np.eye(len(product)), atol=1e-12)
 
 
+@pytest.mark.torch
 def test_gains_against_torch() -> None:
     torch = pytest.importorskip("torch")
     for name in ("linear", "conv2d", "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"):

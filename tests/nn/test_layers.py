@@ -15,6 +15,7 @@ from tests.nn.peer import arrays, close, compare, normals, pair
 BATCH_NORMS = [case for case in NORMS if case.name.startswith("BatchNorm")]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", BATCH_NORMS, ids=[case.id for case in BATCH_NORMS])
 def test_batch_norm_over_several_steps_and_in_evaluation(case: Case) -> None:
     torch = pytest.importorskip("torch")
@@ -77,6 +78,7 @@ def test_dropout_outside_training_and_at_the_ends() -> None:
     assert kept is x
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("layer", [nn.ReLU(inplace=True), nn.LeakyReLU(0.1, inplace=True)])
 def test_in_place_activations(layer: nn.Module) -> None:
     torch = pytest.importorskip("torch")
@@ -100,6 +102,7 @@ def test_in_place_on_a_leaf_that_requires_grad_is_an_error() -> None:
         nn.ReLU(inplace=True)(nnlab.ones(3, requires_grad=True))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
 def test_pad_against_torch(mode: str) -> None:
     torch = pytest.importorskip("torch")

@@ -94,6 +94,7 @@ def test_stacked_layers_in_both_directions_against_loops(variant: dict[str, Any]
         close(found, np.stack([one[key] for one in wanted]), key)
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize(
     "options", [{"num_layers": 2, "bidirectional": True}, {"proj_size": 2, "bidirectional": True}, {"bias": False}]

@@ -22,6 +22,7 @@ from tests.nn.peer import arrays, close, compare, normals, pair
 TRACKED = [case for case in NORMS if case.name.startswith("Instance") and "track_running_stats" in case.kwargs]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", TRACKED, ids=[case.id for case in TRACKED])
 def test_running_statistics_over_several_steps_and_in_evaluation(case: Case) -> None:
     torch = pytest.importorskip("torch")
@@ -63,6 +64,7 @@ def test_parameters_start_as_ones_and_zeros() -> None:
             layer.reset_parameters()
 
 
+@pytest.mark.torch
 def test_functions_without_a_layer() -> None:
     torch = pytest.importorskip("torch")
     x, w, b = normals(3, 4, 5), normals(4, seed=1), normals(4, seed=2)

@@ -22,6 +22,7 @@ from nnlab.testing import gradcheck, gradgradcheck
 from tests.nn.peer import normals
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("dtype", ["float64", "int64"])

@@ -9,6 +9,7 @@ from nnlab.nn import functional as F
 from tests.nn.peer import compare, gaps, pair
 
 
+@pytest.mark.torch
 def test_unpooling_to_a_given_size() -> None:
     x = nnlab.tensor(gaps(1, 1, 5, 5))
     y, indices = F.max_pool2d(x, 2, 2, return_indices=True)

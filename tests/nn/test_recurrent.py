@@ -91,6 +91,7 @@ def table() -> list[tuple[str, dict[str, Any]]]:
     return [*product(LAYERS, OPTIONS), *projected, ("RNN", {"nonlinearity": "relu", "num_layers": 2})]
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize("with_state", [False, True])
 @pytest.mark.parametrize(("name", "options"), table())
@@ -115,6 +116,7 @@ def test_layers_against_torch(name: str, options: dict[str, Any], with_state: bo
         compare(f"{name} {options} {single}", layers, calls, leaves)
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize(("name", "options"), table())
 @pytest.mark.parametrize(("lengths", "enforce_sorted"), [([6, 4, 4, 1], True), ([2, 6, 1, 5], False), ([3] * 4, True)])
@@ -143,6 +145,7 @@ def test_packed_sequences_against_torch(
     compare(f"{name} {options}", layers, calls, [*leaves, *given])
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize(
     ("name", "options"),
@@ -166,6 +169,7 @@ def test_cells_against_torch(name: str, options: dict[str, Any]) -> None:
         compare(f"{name} {options} {single}", layers, calls, leaves)
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize("name", LAYERS + CELLS)
 def test_torch_weights_move_over(name: str) -> None:

@@ -17,6 +17,7 @@ from nnlab.testing import gradcheck, gradgradcheck
 from tests.nn.peer import close, normals
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("options", [{"size": (3, 2)}, {"size": (9, 3)}, {"scale_factor": 0.4}, {"scale_factor": 1.5}])
 def test_antialiasing_against_torch(mode: str, options: dict[str, Any]) -> None:

@@ -74,6 +74,7 @@ def test_values_are_cast_unless_assigned() -> None:
     assert net.weight.tolist() == [[9.0, 9.0]]
 
 
+@pytest.mark.torch
 def test_to_and_from_torch() -> None:
     torch = pytest.importorskip("torch")
     theirs = torch.nn.Sequential(

@@ -93,6 +93,7 @@ def test_dropout_gradients_of_any_order():
     assert gradgradcheck(function, x)
 
 
+@pytest.mark.torch
 @pytest.mark.external
 def test_relu_against_pytorch():
     torch = pytorch()

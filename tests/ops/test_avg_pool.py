@@ -102,6 +102,7 @@ def test_half_precision_adds_up_in_float32():
     assert (ops.adaptive_forward(CPU, x=x, out=(1, 1)) == x[0, 0, 0, 0]).all()
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_against_pytorch(dims):

@@ -108,6 +108,7 @@ def test_half_precision_has_float32_statistics():
     assert dx.dtype == dweight.dtype == np.float16
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize("shape", SHAPES)
 def test_against_pytorch(shape):

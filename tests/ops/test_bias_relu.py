@@ -115,6 +115,7 @@ def test_bad_dtypes():
         bias_relu(nnlab.ones(2, 3, dtype=nnlab.int64), nnlab.ones(3))
 
 
+@pytest.mark.torch
 def test_peer():
     torch = pytorch()
     x, b = rng(80).standard_normal((4, 3, 5)), rng(81).standard_normal(3)

@@ -185,6 +185,7 @@ def test_bad_weights() -> None:
         conv_relu(nnlab.ones(1, 3, 4), nnlab.ones(2, 2, 1))
 
 
+@pytest.mark.torch
 def test_peer() -> None:
     torch = pytorch()
     values = [drawn(s, k, np.float64) for k, s in enumerate(((2, 4, 7, 6), (6, 2, 3, 3), (6,)))]

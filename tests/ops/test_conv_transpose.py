@@ -79,6 +79,7 @@ def test_without_images():
     assert (w.grad.numpy() == 0).all()
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_against_pytorch(dims):

@@ -63,6 +63,7 @@ def test_half_precision_squares_in_float32():
     np.testing.assert_allclose(y[0, 1], 1, rtol=1e-3)
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize("shape", SHAPES)
 def test_against_pytorch(shape):

@@ -206,6 +206,7 @@ def test_half_precision_loss():
     assert score.grad.dtype == nnlab.float16
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize("shape", SHAPES)
 def test_against_pytorch(shape):

@@ -172,6 +172,7 @@ def test_half_precision_is_exact():
     np.testing.assert_array_equal(y, x.reshape(2, 2, 2, 2, 2, 2).max(axis=(3, 5)))
 
 
+@pytest.mark.torch
 @pytest.mark.external
 @pytest.mark.parametrize("kind", ["ties", "nan", "-inf"])
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -191,6 +192,7 @@ def test_against_pytorch(dims, kind):
         np.testing.assert_array_equal(ours.grad.numpy(), peer.grad.numpy(), err_msg=name)
 
 
+@pytest.mark.torch
 @pytest.mark.external
 def test_adaptive_and_unpool_against_pytorch():
     torch = pytorch()

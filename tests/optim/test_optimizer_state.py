@@ -138,6 +138,7 @@ def test_errors() -> None:
 TORCH_KINDS = [*KINDS, ("LBFGS", {"max_iter": 3, "line_search_fn": "strong_wolfe"})]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("way", ["ours to theirs", "theirs to ours"])
 @pytest.mark.parametrize(("name", "options"), TORCH_KINDS)
 def test_states_move_between_pytorch_and_us(name: str, options: dict[str, Any], way: str) -> None:

@@ -79,6 +79,7 @@ def torch() -> Iterator[Any]:
     peer.set_default_dtype(peer.float32)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_against_torch(torch: Any, name: str, options: dict[str, Any]) -> None:
     starts = [np.random.default_rng(i).standard_normal(shape) for i, shape in enumerate(SHAPES)]

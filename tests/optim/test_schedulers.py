@@ -74,6 +74,7 @@ def rates(optimizer: Any) -> list[tuple[float, float]]:
     return [(g["lr"], g["betas"][0] if "betas" in g else g["momentum"]) for g in optimizer.param_groups]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
 @pytest.mark.parametrize("case", CASES)
 def test_against_torch(case: str, kind: str) -> None:
@@ -153,6 +154,7 @@ METRICS = [
 ]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("options", PLATEAUS)
 def test_plateau_against_torch(options: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch")

@@ -71,6 +71,7 @@ def data() -> tuple[np.ndarray, ...]:
     return tuple(random.standard_normal(shape) for shape in ((20, 3), (20, 2), (3, 4), (4, 2), (5,)))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("options", LBFGS_CASES)
 def test_lbfgs_against_torch(torch: Any, options: dict[str, Any]) -> None:
     """Ten steps on a small network."""
@@ -158,6 +159,7 @@ def test_lbfgs_ends_as_its_tolerances_say() -> None:
 # The line search.
 
 
+@pytest.mark.torch
 def test_the_line_search_takes_pytorchs_steps(torch: Any) -> None:
     """On wavy parabolas of one unknown, one iteration each.
 

@@ -110,6 +110,7 @@ def test_evaluation_leaves_the_state_alone() -> None:
     assert evaluate(model, for_evaluation(characters(30)), loss=BitsPerCharacter()).loss == first
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("cell", CELLS)
 def test_truncated_backpropagation_against_pytorch(cell: str) -> None:
     """Three steps of SGD over three batches: the same weights, and so gradients that end where a batch begins."""
