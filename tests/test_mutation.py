@@ -83,6 +83,9 @@ def _results(alive: int, dead: int) -> list[tuple[Mutant, str]]:
     return [(mutant, "survived" if i < alive else "oracle") for i, mutant in enumerate(made)]
 
 
+KNOWN = {"sums.cu"}
+
+
 def _explain(monkeypatch: pytest.MonkeyPatch, *explained: Mutant) -> None:
     entries = [survivors.Explained(m.file, m.operator, m.old_line, (m.new_line,), "why") for m in explained]
     monkeypatch.setattr(survivors, "read", lambda: entries)
@@ -91,20 +94,29 @@ def _explain(monkeypatch: pytest.MonkeyPatch, *explained: Mutant) -> None:
 def test_a_survivor_must_be_explained(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     results = _results(2, 38)
     _explain(monkeypatch, results[0][0])
-    assert command.report(results, whole=False) == 1
+    assert command.report(results, whole=False, known=KNOWN) == 1
     printed = capsys.readouterr().out
     assert "95.00%" in printed
     assert "survivors: 2, of which 1 are explained" in printed
     assert f"not explained: sums.cu:{results[1][0].line} " in printed
     _explain(monkeypatch, results[0][0], results[1][0])
-    assert command.report(results, whole=True) == 0
+    assert command.report(results, whole=True, known=KNOWN) == 0
+
+
+def test_of_a_file_not_run_whole_survivors_are_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _explain(monkeypatch)
+    assert command.report(_results(2, 38), whole=False, known=set()) == 0
+    assert "not explained, file not run whole: sums.cu:" in capsys.readouterr().out
+    assert command.report(_results(9, 31), whole=False, known=set()) == 1  # fewer than 80 % killed
 
 
 def test_explanations_do_not_make_a_low_rate_good(monkeypatch: pytest.MonkeyPatch) -> None:
     results = _results(3, 37)
     _explain(monkeypatch, *(mutant for mutant, _ in results))
-    assert command.report(results, whole=True) == 1
-    assert command.report(results, whole=False) == 0
+    assert command.report(results, whole=True, known=KNOWN) == 1
+    assert command.report(results, whole=False, known=KNOWN) == 0
 
 
 def test_what_does_not_compile_is_not_counted(
@@ -112,7 +124,10 @@ def test_what_does_not_compile_is_not_counted(
 ) -> None:
     (first, _), (second, _), *rest = _results(0, 10)
     _explain(monkeypatch)
-    assert command.report([(first, "does not compile"), (second, "same machine code"), *rest], whole=True) == 0
+    assert (
+        command.report([(first, "does not compile"), (second, "same machine code"), *rest], whole=True, known=KNOWN)
+        == 0
+    )
     assert "not counted: 1 that do not compile, 1 that compile to the same code" in capsys.readouterr().out
 
 

@@ -1,7 +1,8 @@
 """Change the kernels in small ways and see whether the tests notice: ``make mutate ARGS="--sample 40"``.
 
-Ends with an error if a mutant survives that survivors.toml does not explain, or if, of all mutants, fewer than 95 % are
-killed. Mutants that do not compile, or that compile to the machine code that was there before, are not counted.
+Ends with an error if fewer than 95 % are killed (of a part of all mutants, which chance decides, 80 %), or if one
+survives that survivors.toml does not explain, in a file that record.json knows whole: of others, survivors are shown.
+Mutants that do not compile, or that compile to the machine code that was there before, are not counted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tools.mutation import survivors
 from tools.mutation.operators import Mutant, mutants
 from tools.mutation.results import NOT_COMPILED, SAME_CODE, SURVIVED
 
-WANTED = 0.95
+WANTED, WANTED_OF_PART = 0.95, 0.8
 SEED = 1
 
 
@@ -61,7 +62,7 @@ def main() -> int:
         print(f"{len(chosen)} mutants in {time.monotonic() - start:.0f} s")
         if arguments.results:
             kept.write_record(root, every, kept.read(arguments.results, root))
-        return report(results, whole)
+        return report(results, whole, kept.current(root))
 
 
 def _arguments() -> argparse.Namespace:
@@ -96,8 +97,8 @@ def _described(mutant: Mutant) -> str:
     return f"{mutant.file}:{mutant.line} {mutant.operator}: {mutant.old_line}  ->  {mutant.new_line}"
 
 
-def report(results: list[tuple[Mutant, str]], whole: bool) -> int:
-    """Print rates and survivors; 0 if all is well."""
+def report(results: list[tuple[Mutant, str]], whole: bool, known: set[str]) -> int:
+    """Print rates and survivors; 0 if all is well. ``known``: the files of which all mutants have been run."""
     explained = survivors.read()
     counts: dict[str, Counter[str]] = {}
     for mutant, verdict in results:
@@ -118,16 +119,16 @@ def report(results: list[tuple[Mutant, str]], whole: bool) -> int:
     unexplained = [mutant for mutant in alive if not any(entry.covers(mutant) for entry in explained)]
     print(f"survivors: {len(alive)}, of which {len(alive) - len(unexplained)} are explained in survivors.toml")
     for mutant in unexplained:
-        print(f"  not explained: {_described(mutant)}")
+        print(f"  not explained{'' if mutant.file in known else ', file not run whole'}: {_described(mutant)}")
     if whole:
         for entry in explained:
             for change in entry.changes:
                 if not any(entry.covers(mutant) and mutant.new_line == change for mutant in alive + same):
                     print(f"  needs no explanation any more: {entry.file} {entry.operator}: {change}")
-        if rate < WANTED:
-            print(f"fewer than {WANTED:.0%} were killed")
-            return 1
-    return 1 if unexplained else 0
+    wanted = WANTED if whole else WANTED_OF_PART
+    if rate < wanted:
+        print(f"fewer than {wanted:.0%} were killed")
+    return 1 if rate < wanted or any(mutant.file in known for mutant in unexplained) else 0
 
 
 if __name__ == "__main__":

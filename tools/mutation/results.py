@@ -59,17 +59,23 @@ def read_record(path: Path = RECORD) -> dict[str, dict[str, Any]]:
     return found
 
 
+def current(kernels: Path, path: Path = RECORD) -> set[str]:
+    """The files of which all mutants have a verdict, and which have not changed since."""
+    return {file for file, one in read_record(path).items() if one["sources"] == _digest(kernels, file)}
+
+
 def table(kernels: Path, path: Path = RECORD) -> list[str]:
     """The record in Markdown."""
     lines = ["| file | killed | of | noticed by | not counted |", "|---|---:|---:|---|---|"]
     killed = counted = 0
+    fresh = current(kernels, path)
     for file, one in read_record(path).items():
         found = dict(one["verdicts"])
         alive = found.pop(SURVIVED, 0)
         apart = ", ".join(f"{found.pop(name)} {text}" for name, text in APART.items() if name in found)
         by = ", ".join(f"{name} {n}" for name, n in sorted(found.items(), key=lambda each: -each[1]))
         dead = sum(found.values())
-        old = "" if one["sources"] == _digest(kernels, file) else " (changed since)"
+        old = "" if file in fresh else " (changed since)"
         lines.append(f"| {file}{old} | {dead} | {dead + alive} | {by} | {apart} |")
         killed, counted = killed + dead, counted + dead + alive
     return [*lines, f"| all | {killed} | {counted} | {killed / max(counted, 1):.1%} | |"]

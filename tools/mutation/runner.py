@@ -1,8 +1,8 @@
 """Run the cases of a kernel on a mutant of its sources, in a process of its own.
 
 Everything is imported before; a mutant costs a fork, a compilation and the cases up to the first that fails. The first
-build is made without optimisation, in a quarter of the time, and most mutants get no further. What survives it runs all
-builds as the tests make them, but for those whose machine code the change leaves alone.
+build is made with little optimisation, in a third of the time, and most mutants get no further. What survives it runs
+all builds as the tests make them, but for those whose machine code the change leaves alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tools.mutation.results import NOT_COMPILED, SAME_CODE, SURVIVED
 
 KERNELS = sources.folder()
 SECONDS = 3  # of processor time that a case may take beyond a multiple of the usual
-_usual: dict[tuple[str, str], float] = {}  # the time of a case, without optimisation
+_usual: dict[tuple[str, str], float] = {}  # the time of a case, with little optimisation
 # The builds that are tried, the quickest to fail first. The tests run every dtype with both widths of indices, so they
 # may notice a mutant that these do not.
 BUILDS = [("float32", 64), (far.DTYPE, 64), ("float64", 32), ("float32", 32), ("bfloat16", 32)]
@@ -80,12 +80,12 @@ def quick_steps(file: str) -> list[Step]:
 
 
 @contextmanager
-def unoptimised() -> Iterator[None]:
-    """Kernels are compiled without optimisation, the runtime as always."""
+def quickly_compiled() -> Iterator[None]:
+    """Kernels are compiled with little optimisation, the runtime as always. With none they run four times as long."""
     flags, runtime = host.FLAGS, host.runtime
     runtimes = {checked: runtime(checked) for checked in (False, True)[: 1 + _can_check()]}
     host.runtime = lambda checked=False: runtimes[checked]
-    host.FLAGS = tuple("-O0" if flag == "-O2" else flag for flag in flags)
+    host.FLAGS = tuple("-O1" if flag == "-O2" else flag for flag in flags)
     launch._image.cache_clear()
     try:
         yield
@@ -160,7 +160,7 @@ def verdict(mutant: Mutant, originals: Path, work: Path) -> str:
     os.environ["NNLAB_CACHE_DIR"] = str(work)
     changed = False
     try:
-        with unoptimised():
+        with quickly_compiled():
             for step in quick_steps(mutant.file):
                 run_step(step)
         for step in steps(mutant.file):
@@ -200,7 +200,7 @@ class Workers:
     def run(self, mutants: list[Mutant]) -> Iterator[tuple[Mutant, str]]:
         """Each mutant with its verdict, as they come. The cases must pass on the unchanged files, or none is run."""
         files = {mutant.file for mutant in mutants}
-        with unoptimised():
+        with quickly_compiled():
             for op in sorted({step.op for file in files for step in steps(file)}):
                 try_unchanged(op)
         # The same for all mutants: their paths are part of what is compiled.
