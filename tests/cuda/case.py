@@ -155,7 +155,7 @@ def problems() -> list[tuple[Any, ...]]:
 
 def problem_id(problem: tuple[Any, ...]) -> str:
     op, name, dtype, bits, macros = problem
-    return "-".join([op, name, dtype, str(bits), *(f"{macro}={value}" for macro, value in macros.items())])
+    return "-".join([op, name, dtype, f"{bits}-bit", *(f"{macro}={value}" for macro, value in macros.items())])
 
 
 def run(
