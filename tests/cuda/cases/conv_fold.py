@@ -20,6 +20,8 @@ PROBLEMS: list[tuple[Any, ...]] = [
     ((3, 2, 17), (3, 2, 4), 3, 2, 2),
     ((1, 1, 4, 5, 7), (2, 1, 2, 3, 3), (1, 2, 3), (0, 1, 2), 1),
     ((2, 5, 9, 9), (2, 5, 1, 2), (2, 3), 0, 1),
+    ((2, 1, 6, 9, 5), (2, 1, 3, 4, 3), (2, 3, 2), (1, 0, 1), 1),
+    ((1, 3, 7, 4, 6), (2, 3, 3, 1, 2), (3, 1, 1), (2, 0, 0), 1),
 ]
 
 
@@ -53,10 +55,14 @@ def _check(case: Case, fold: kernels.Fold, last: bool, number: int) -> None:
 
 
 def far_places(case: FarCase) -> None:
-    """The end of a long line, and of very many images."""
-    for shape, w_shape in (((1, 3, FAR + 8), (2, 3, 4)), ((FAR // 2 + 3, 3, 8), (2, 3, 4))):
-        x, near = case.sparse(*shape), case.normal(1, 3, 8)
+    """The end of a long line, of very many images, and of very many lines."""
+    for shape, kernel, stride, filled in (
+        ((1, 3, FAR + 8), (4,), 4, 16), ((FAR // 2 + 3, 3, 8), (4,), 4, 16), ((1, 3, FAR + 8, 2), (4, 1), (4, 1), 16),
+    ):  # fmt: skip
+        size = (8, *shape[3:])
+        x, near = case.sparse(*shape), case.normal(1, 3, *size)
         end(x, near.shape)[...] = near
-        fold = _fold(conv_geometry(shape, w_shape, 4), 1)
+        fold = _fold(conv_geometry(shape, (2, 3, *kernel), stride), 1)
         found = kernels.fold_input(case.be, x, fold)
-        case.compare(found[-1:, -2:], None, oracle.input, near, (2,), (4,), (0,), 16)
+        places = tuple(n // step for n, step in zip(size, fold.steps, strict=True))
+        case.compare(end(found, (1, *places, filled)), None, oracle.input, near, places, fold.steps, (0, 0), filled)
