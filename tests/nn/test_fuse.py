@@ -174,7 +174,8 @@ def pooled_network() -> nn.Sequential:
     nnlab.manual_seed(4)
     return nn.Sequential(
         nn.Conv2d(4, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 24, 3, padding=1, bias=False),
-        nn.ReLU(inplace=True), nn.MaxPool2d((2, 2), stride=2), nn.Conv2d(24, 16, 1), nn.MaxPool2d(2, (2, 2), (0, 0)), nn.ReLU(),
+        nn.ReLU(inplace=True), nn.MaxPool2d((2, 2), stride=2), nn.Conv2d(24, 16, 1),
+        nn.MaxPool2d(2, (2, 2), (0, 0)), nn.ReLU(),
     )  # fmt: skip
 
 
@@ -216,7 +217,7 @@ def test_other_poolings_stay_alone(pool: nn.Module, calls: list[str]) -> None:
 
 @pytest.mark.usefixtures("tensor_cores")
 def test_convolutions_with_pooling_that_no_kernel_takes(calls: list[str]) -> None:
-    """Few channels, float64, first layers whose neighbours are channels, other devices, and pooling that gives places."""
+    """Few channels, float64, a first layer whose neighbours are channels, other devices; pooling that gives places."""
     relu, pool = nn.ReLU(), nn.MaxPool2d(2)
     for conv, device in (
         (nn.Conv2d(16, 8, 3), "emulated"), (nn.Conv2d(16, 16, 3, dtype=nnlab.float64), "emulated"),
