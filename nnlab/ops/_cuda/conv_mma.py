@@ -125,8 +125,9 @@ def forward_relu_max_pool(
     memory, y = empty(be, shape, x.dtype, True)
     winners, places = empty(be, shape if keep else (0, *shape[1:]), np.uint8, True)
     arguments, g = _given(be, x, w, b, geometry)
+    # The main loop is that of the kernel without pooling, so the tile is what a tuned table has for that.
+    grid = _forward_grid(be, x.dtype, 4 * shape[0] * prod(shape[2:]), g)
     kernel = _kernel("forward_pooled", x.dtype)
-    grid = _forward_grid(be, kernel, x.dtype, 4 * shape[0] * prod(shape[2:]), g)
     launch(be, kernel, threads=grid, y=memory, places=winners, masked=int(keep), **arguments)
     return y, places if keep else None
 
@@ -135,9 +136,9 @@ def _forward(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry, rectify: bool
     chunk = _chunk(x.dtype)
     memory, y = empty(be, g.y_shape, x.dtype, True)
     arguments, g = _given(be, x, w, b, g)
-    kernel, rows = _kernel("forward", x.dtype), g.x_shape[0] * prod(g.out_size)
+    rows = g.x_shape[0] * prod(g.out_size)
     mask = be.xp.empty((rows, -(-g.w_shape[0] // chunk)) if masked else 0, np.uint8)
-    grid = _forward_grid(be, kernel, x.dtype, rows, g)
+    grid, kernel = _forward_grid(be, x.dtype, rows, g), _kernel("forward", x.dtype)
     launch(be, kernel, threads=grid, y=memory, mask=mask, rectify=int(rectify), masked=int(masked), **arguments)
     # Outputs that are channels of one place lie as they do elsewhere, and so do their bits.
     return y, mask.reshape(-1, -(-y.shape[1] // chunk)) if masked else mask
@@ -157,9 +158,9 @@ def _given(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry) -> tuple[dict[s
     return {"images": g.x_shape[0], **operands, **bias, **given}, g
 
 
-def _forward_grid(be: Backend, kernel: Kernel, dtype: Any, rows: int, g: ConvGeometry) -> Grid:
+def _forward_grid(be: Backend, dtype: Any, rows: int, g: ConvGeometry) -> Grid:
     depth = _filled(g, _chunk(dtype)).w_shape[1] * prod(g.kernel)
-    return _grid(be, kernel, dtype, rows, g.w_shape[0] // g.groups, depth, g.groups)
+    return _grid(be, _kernel("forward", dtype), dtype, rows, g.w_shape[0] // g.groups, depth, g.groups)
 
 
 def input_grad(be: Backend, *, dy: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:
