@@ -229,6 +229,8 @@ def test_convolutions_with_pooling_that_no_kernel_takes(calls: list[str]) -> Non
             np.testing.assert_array_equal(net(x).detach().cpu().numpy(), one_by_one(net, x).detach().cpu().numpy())
     places = nn.Sequential(nn.Conv2d(16, 16, 3), nn.MaxPool2d(2, return_indices=True)).to("emulated")
     assert len(places(nnlab.randn(1, 16, 6, 6, device="emulated"))) == 2
+    with pytest.raises(IndexError):  # relu takes no pairs
+        nn.Sequential(*places, nn.ReLU())(nnlab.randn(1, 16, 6, 6, device="emulated"))
     assert calls == []
 
 
