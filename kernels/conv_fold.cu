@@ -46,7 +46,6 @@ extern "C" __global__ void conv_fold_input(
       if (++rest.h < step_h) continue;
       rest.h = 0;
       if (++rest.d < step_d) continue;
-      rest.d = 0;
       ++rest.plane;
     }
     *reinterpret_cast<Chunk*>(y + i * chunk) = made;

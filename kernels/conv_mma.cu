@@ -4,6 +4,9 @@
 // conv_mma_forward      overwrites y. A block makes a tile of (positions of all images) x (output channels) of a group. With
 //                       `rectify` negative results become 0 (include/relu.cuh); with `masked` the mask is overwritten: a
 //                       byte for each 16 bytes of y, whose bits say which results are not 0.
+// conv_mma_forward_pooled   overwrites y with relu of the maxima of the results' windows of 2 x 2, stride 2 (the tile's rows run
+//                       over the windows' positions, so that the results themselves are never stored); with `masked` also
+//                       `places`, a byte for each: 0 to 3, the maximum's position in its window, or 4 where relu made it 0.
 // conv_mma_input_grad   overwrites dx, gathered by phases as conv_input_grad of conv.cu does: a tile of (positions of a
 //                       phase) x (input channels).
 // conv_mma_weight_grad  overwrites parts of dw: a tile of (output channels) x (taps and input channels), added up over
@@ -32,7 +35,18 @@ extern "C" __global__ void __launch_bounds__(workers, 1) conv_mma_forward(
     index_t images, index_t groups, index_t inputs, index_t outputs, int biased, int rectify, int masked,
     WINDOW_PARAMETERS) {
   const Window window = WINDOW;
-  forward<false>(x, w, b, y, mask, images, groups, inputs, outputs, biased, rectify, masked, window);
+  forward<false, false>(x, w, b, y, mask, images, groups, inputs, outputs, biased, rectify, masked, window);
+}
+
+extern "C" __global__ void __launch_bounds__(workers, 1) conv_mma_forward_pooled(
+    const scalar_t* __restrict__ x,  // [images, in_d, in_h, in_w, groups * inputs]
+    const scalar_t* __restrict__ w,  // [groups, outputs, taps, inputs]
+    const scalar_t* __restrict__ b,  // [groups * outputs], not read unless biased
+    scalar_t* __restrict__ y,        // [images, out_d, out_h / 2, out_w / 2, groups * outputs]
+    uint8* __restrict__ places,      // [images, out_d, out_h / 2, out_w / 2, groups * outputs], not written unless masked
+    index_t images, index_t groups, index_t inputs, index_t outputs, int biased, int masked, WINDOW_PARAMETERS) {
+  const Window window = WINDOW;
+  forward<false, true>(x, w, b, y, places, images, groups, inputs, outputs, biased, 1, masked, window);
 }
 
 // period_d is stride_d / gcd(stride_d, dilation_d), and so on.

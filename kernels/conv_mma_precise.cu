@@ -16,7 +16,18 @@ extern "C" __global__ void __launch_bounds__(workers, 1) conv_mma_precise_forwar
     index_t images, index_t groups, index_t inputs, index_t outputs, int biased, int rectify, int masked,
     WINDOW_PARAMETERS) {
   const Window window = WINDOW;
-  forward<true>(x, w, b, y, mask, images, groups, inputs, outputs, biased, rectify, masked, window);
+  forward<true, false>(x, w, b, y, mask, images, groups, inputs, outputs, biased, rectify, masked, window);
+}
+
+extern "C" __global__ void __launch_bounds__(workers, 1) conv_mma_precise_forward_pooled(
+    const scalar_t* __restrict__ x,  // [images, in_d, in_h, in_w, groups * inputs]
+    const scalar_t* __restrict__ w,  // [groups, outputs, taps, inputs]
+    const scalar_t* __restrict__ b,  // [groups * outputs], not read unless biased
+    scalar_t* __restrict__ y,        // [images, out_d, out_h / 2, out_w / 2, groups * outputs]
+    uint8* __restrict__ places,      // [images, out_d, out_h / 2, out_w / 2, groups * outputs], not written unless masked
+    index_t images, index_t groups, index_t inputs, index_t outputs, int biased, int masked, WINDOW_PARAMETERS) {
+  const Window window = WINDOW;
+  forward<true, true>(x, w, b, y, places, images, groups, inputs, outputs, biased, 1, masked, window);
 }
 
 // period_d is stride_d / gcd(stride_d, dilation_d), and so on.

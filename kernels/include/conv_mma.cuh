@@ -2,6 +2,7 @@
 // kernels of conv_mma.cu and conv_mma_precise.cu do. Arrays have channels last.
 #pragma once
 #include "conv.cuh"
+#include "conv_finish.cuh"
 #include "mma_tile.cuh"
 #include "relu.cuh"
 #include "types.cuh"
@@ -77,6 +78,18 @@ __device__ __forceinline__ void copy_slice(
   }
 }
 
+// The place of a row. POOLED: four rows are a window of 2 x 2, the windows in row-major order; what is left over of an odd
+// height or width is no row.
+template <bool POOLED>
+__device__ __forceinline__ Place place_of_row(const Correlate& of, index_t row) {
+  if constexpr (POOLED) {
+    const Place o = place_of(row / 4, of.d.count, of.h.count / 2, of.w.count / 2);
+    return Place{o.plane, o.d, o.h * 2 + row % 4 / 2, o.w * 2 + row % 2};
+  } else {
+    return place_of(row, of.d.count, of.h.count, of.w.count);
+  }
+}
+
 // Where row m of a tile goes in the result; -1 outside.
 __device__ __forceinline__ index_t place_of_result(const Correlate& of, index_t position) {
   if (position >= of.positions) return -1;
@@ -85,17 +98,31 @@ __device__ __forceinline__ index_t place_of_result(const Correlate& of, index_t 
                                         of.h.first_out + u.h * of.h.next_out, of.w.first_out + u.w * of.w.next_out);
 }
 
-// What becomes of a sum on its way to the result: the bias is added (at the group's first result), then relu taken. `mask`
-// has a byte for each chunk of a row's results, its bits those that are not 0, the first result's lowest.
-struct Finish {
-  const scalar_t* bias;
-  bool biased, rectify, masked;
-  uint8* mask;         // at the group's first result
-  index_t mask_pitch;  // bytes of a row
-};
+__device__ __forceinline__ void write_results(
+    const Memory& memory, const Correlate& of, const Finish& finish, index_t row0, index_t column0, scalar_t* y) {
+  const bool whole = of.results % chunk == 0;
+  for (int i = (int)threadIdx.x; i < tile_m * (tile_n / chunk); i += workers) {
+    const int m = i / (tile_n / chunk), n = i % (tile_n / chunk) * chunk;
+    const index_t to = place_of_result(of, row0 + m), column = column0 + n;
+    if (to < 0 || column >= of.results) continue;
+    Chunk made;
+    unsigned bits = 0;
+#pragma unroll
+    for (int j = 0; j < chunk; ++j) {
+      const bool inside = column + j < of.results;
+      const float more = finish.biased && inside ? to_acc(finish.bias[column + j]) : 0.0f;
+      const scalar_t sum = to_scalar(memory.result[m * result_pitch + n + j] + more);
+      made.of[j] = finish.rectify ? rectified(sum) : sum;
+      if (inside && to_acc(made.of[j]) != 0) bits |= 1u << j;
+      if (!whole && inside) y[to + column + j] = made.of[j];
+    }
+    if (whole) *reinterpret_cast<Chunk*>(y + to + column) = made;
+    if (finish.masked) finish.mask[(row0 + m) * finish.mask_pitch + column / chunk] = (uint8)bits;
+  }
+}
 
 // The tile at (row0, column0): x at the group's first channel, w at its first row, y at its first result.
-template <bool PRECISE>
+template <bool PRECISE, bool POOLED>
 __device__ __forceinline__ void correlate(
     Memory& memory, const Correlate& of, index_t row0, index_t column0, const scalar_t* x, const scalar_t* w,
     const Finish& finish, scalar_t* y) {
@@ -104,7 +131,7 @@ __device__ __forceinline__ void correlate(
 #pragma unroll
   for (int i = 0; i < rows_a; ++i) {
     const index_t position = row0 + row + i * lanes_row;
-    const Place u = place_of(position, of.d.count, of.h.count, of.w.count);
+    const Place u = place_of_row<POOLED>(of, position);
     rows.d[i] = position < of.positions ? of.d.origin + u.d * of.d.step : -(of.size_d + of.d.taps * of.kernel_d + 1);
     rows.h[i] = of.h.origin + u.h * of.h.step;
     rows.w[i] = of.w.origin + u.w * of.w.step;
@@ -135,24 +162,10 @@ __device__ __forceinline__ void correlate(
   __syncthreads();
   put_sums(memory, sums);
   __syncthreads();
-  const bool whole = of.results % chunk == 0;
-  for (int i = (int)threadIdx.x; i < tile_m * (tile_n / chunk); i += workers) {
-    const int m = i / (tile_n / chunk), n = i % (tile_n / chunk) * chunk;
-    const index_t to = place_of_result(of, row0 + m), column = column0 + n;
-    if (to < 0 || column >= of.results) continue;
-    Chunk made;
-    unsigned bits = 0;
-#pragma unroll
-    for (int j = 0; j < chunk; ++j) {
-      const bool inside = column + j < of.results;
-      const float more = finish.biased && inside ? to_acc(finish.bias[column + j]) : 0.0f;
-      const scalar_t sum = to_scalar(memory.result[m * result_pitch + n + j] + more);
-      made.of[j] = finish.rectify ? rectified(sum) : sum;
-      if (inside && to_acc(made.of[j]) != 0) bits |= 1u << j;
-      if (!whole && inside) y[to + column + j] = made.of[j];
-    }
-    if (whole) *reinterpret_cast<Chunk*>(y + to + column) = made;
-    if (finish.masked) finish.mask[(row0 + m) * finish.mask_pitch + column / chunk] = (uint8)bits;
+  if constexpr (POOLED) {
+    write_maxima(memory, finish, of.positions, of.results, row0, column0, y);
+  } else {
+    write_results(memory, of, finish, row0, column0, y);
   }
 }
 
@@ -167,13 +180,13 @@ __device__ __forceinline__ Spot spot_of(index_t rows, index_t columns) {
   return Spot{block / along % down * tile_m, block % along * tile_n, block / along / down};
 }
 
-template <bool PRECISE>
+template <bool PRECISE, bool POOLED>
 __device__ __forceinline__ void forward(
     const scalar_t* x, const scalar_t* w, const scalar_t* b, scalar_t* y, uint8* mask, index_t images, index_t groups,
     index_t inputs, index_t outputs, int biased, int rectify, int masked, const Window& window) {
   extern __shared__ __align__(16) uint8 bytes[];
   const Line &d = window.d, &h = window.h, &v = window.w;
-  const index_t positions = images * d.out * h.out * v.out;
+  const index_t positions = images * d.out * (POOLED ? h.out / 2 * (v.out / 2) * 4 : h.out * v.out);
   const Spot spot = spot_of(positions, outputs);
   const Strides in = strides_of(groups * inputs, d.in, h.in, v.in, true);
   const Strides out = strides_of(groups * outputs, d.out, h.out, v.out, true);
@@ -181,10 +194,11 @@ __device__ __forceinline__ void forward(
       forward_walk(d), forward_walk(h), forward_walk(v), in, out, d.in, h.in, v.in, inputs, outputs,
       d.kernel, h.kernel, v.kernel, positions};
   const index_t taps = d.kernel * h.kernel * v.kernel, group = spot.rest;
-  const index_t mask_pitch = (groups * outputs + chunk - 1) / chunk;  // several groups fill their chunks
+  constexpr int shared_by = POOLED ? 1 : chunk;  // results, that have a byte of the mask
+  const index_t mask_pitch = (groups * outputs + shared_by - 1) / shared_by;  // several groups fill their chunks
   const Finish finish = {
-      b + group * outputs, biased != 0, rectify != 0, masked != 0, mask + group * outputs / chunk, mask_pitch};
-  correlate<PRECISE>(
+      b + group * outputs, biased != 0, rectify != 0, masked != 0, mask + group * outputs / shared_by, mask_pitch};
+  correlate<PRECISE, POOLED>(
       *reinterpret_cast<Memory*>(bytes), of, spot.row0, spot.column0, x + group * inputs,
       w + group * outputs * taps * inputs, finish, y + group * outputs);
 }
@@ -208,7 +222,7 @@ __device__ __forceinline__ void input_grad(
       d.out, h.out, v.out, outputs, inputs, d.kernel, h.kernel, v.kernel, positions};
   const index_t taps = d.kernel * h.kernel * v.kernel, group = phase.plane;
   const Finish finish = {b + group * inputs, biased != 0, false, false, nullptr, 0};
-  correlate<PRECISE>(
+  correlate<PRECISE, false>(
       *reinterpret_cast<Memory*>(bytes), of, spot.row0, spot.column0, dy + group * outputs,
       w + group * inputs * taps * outputs, finish, dx + group * inputs);
 }

@@ -3,6 +3,8 @@
 - ``conv(x, w, b, geometry)``: x (N, C, *in), w (O, C/groups, *kernel), b (O,) or None -> y (N, O, *out);
   geometry from ``nnlab.geometry.conv_geometry(x.shape, w.shape, ...)``.
 - ``conv_relu(x, w, b, geometry)``: max(y, 0) of that y, the same bits in one operation.
+- ``conv_relu_max_pool(x, w, b, geometry)``: the maxima of its windows of 2 x 2, stride 2, in one operation, where
+  ``nnlab.ops.conv_relu_max_pool.takes`` it.
 - ``conv_transpose(x, w, b, geometry)``: x (N, C, *in), w (C, O/groups, *kernel), b (O,) or None -> y (N, O, *out);
   geometry from ``nnlab.geometry.conv_transpose_geometry(x.shape, w.shape, ...)``.
 
@@ -18,6 +20,7 @@ from nnlab.autograd.tape import Node, Op
 from nnlab.geometry import ConvGeometry
 from nnlab.ops import conv as ops
 from nnlab.ops import conv_relu as relu_ops
+from nnlab.ops import conv_relu_max_pool as pooled_ops
 from nnlab.ops import conv_transpose as transpose_ops
 
 if TYPE_CHECKING:
@@ -94,6 +97,50 @@ class ConvReLUGrad(Op):
         return ConvReLUGrad.apply(g, ctx.saved)
 
 
+class ConvReLUMaxPool(Op):
+    @staticmethod
+    def forward(ctx: Node, x: Any, w: Any, b: Any, geometry: ConvGeometry) -> Any:
+        ctx.save_factors()
+        ctx.geometry = geometry
+        y, ctx.saved = pooled_ops.forward(ctx.be, x=x, w=w, b=b, geometry=geometry, keep=any(ctx.needs))
+        return y
+
+    @staticmethod
+    def backward(ctx: Node, dy: Tensor) -> Any:
+        return Conv.backward(ctx, ConvReLUMaxPoolGrad.apply(dy, ctx.saved, ctx.geometry))
+
+    @staticmethod
+    def backward_raw(ctx: Node, dy: Any) -> Any:
+        dz = pooled_ops.backward(ctx.be, dy=dy, saved=ctx.saved, geometry=ctx.geometry)
+        return Conv.backward_raw(ctx, dz)
+
+
+class ConvReLUMaxPoolGrad(Op):
+    """The gradient of the convolution's result, linear in dy."""
+
+    @staticmethod
+    def forward(ctx: Node, dy: Any, saved: Any, geometry: ConvGeometry) -> Any:
+        ctx.saved, ctx.geometry = saved, geometry
+        return pooled_ops.backward(ctx.be, dy=dy, saved=saved, geometry=geometry)
+
+    @staticmethod
+    def backward(ctx: Node, g: Tensor) -> Any:
+        return ConvReLUMaxPoolGather.apply(g, ctx.saved, ctx.geometry)
+
+
+class ConvReLUMaxPoolGather(Op):
+    """The gradient of :class:`ConvReLUMaxPoolGrad`, which is the gradient of this."""
+
+    @staticmethod
+    def forward(ctx: Node, dz: Any, saved: Any, geometry: ConvGeometry) -> Any:
+        ctx.saved, ctx.geometry = saved, geometry
+        return pooled_ops.gather(ctx.be, dz=dz, saved=saved, geometry=geometry)
+
+    @staticmethod
+    def backward(ctx: Node, g: Tensor) -> Any:
+        return ConvReLUMaxPoolGrad.apply(g, ctx.saved, ctx.geometry)
+
+
 class ConvInputGrad(Op):
     """dx of :class:`Conv` as a function of (dy, w)."""
 
@@ -153,6 +200,13 @@ def conv(x: Tensor, w: Tensor, b: Tensor | None, geometry: ConvGeometry) -> Tens
 def conv_relu(x: Tensor, w: Tensor, b: Tensor | None, geometry: ConvGeometry) -> Tensor:
     """max(conv(x, w, b, geometry), 0)."""
     return ConvReLU.apply(x, w, b, geometry)
+
+
+def conv_relu_max_pool(x: Tensor, w: Tensor, b: Tensor | None, geometry: ConvGeometry) -> Tensor | None:
+    """The maxima of :func:`conv_relu`'s windows of 2 x 2; None where that is no operation of its own."""
+    if not pooled_ops.takes(x._be, geometry=geometry, dtype=x.dtype):
+        return None
+    return ConvReLUMaxPool.apply(x, w, b, geometry)
 
 
 def conv_transpose(x: Tensor, w: Tensor, b: Tensor | None, geometry: ConvGeometry) -> Tensor:

@@ -32,7 +32,7 @@ _UNITS = {
     "cross_entropy": ("cross_entropy",),
     "optimizer": ("adam", "sgd"),
     "lstm": ("lstm_cell",),
-    "training": (*CONV, "conv_relu", "cross_entropy", "max_pool", "relu", "sgd"),
+    "training": (*CONV, "conv_relu", "conv_relu_max_pool", "cross_entropy", "max_pool", "relu", "sgd"),
 }
 
 

@@ -11,12 +11,23 @@ from nnlab.nn.modules.pooling import MaxPool1d, MaxPool2d, MaxPool3d
 from nnlab.nn.modules.rectifier import ReLU
 
 
-def _conv_relu(conv: Module, relu: Module, input: Any) -> Any:
-    return conv(input, relu=True)
+def _conv_relu(input: Any, conv: Module, relu: Module) -> tuple[Any, int]:
+    return conv(input, relu=True), 2
 
 
-# Neighbours that one operation computes: a function of (first, second, input) that gives second(first(input)).
-PAIRS: dict[tuple[type, type], Callable[[Module, Module, Any], Any]] = {
+def _conv_max_pool_relu(input: Any, conv: Module, pool: Any, relu: Module) -> tuple[Any, int]:
+    arguments = (pool.kernel_size, 2), (pool.stride, 2), (pool.padding, 0), (pool.dilation, 1)
+    plain = all(isinstance(value, int | tuple) and value in (n, (n, n)) for value, n in arguments)
+    if not plain or pool.return_indices or pool.ceil_mode:
+        return conv(input), 1
+    y, pooled = conv(input, pool=True)
+    return y, 3 if pooled else 1
+
+
+# Neighbours that one operation may compute: a function of (input, *neighbours) that gives the result of the first ones,
+# and how many those are.
+TOGETHER: dict[tuple[type, ...], Callable[..., tuple[Any, int]]] = {
+    (Conv2d, MaxPool2d, ReLU): _conv_max_pool_relu,
     (Conv1d, ReLU): _conv_relu,
     (Conv2d, ReLU): _conv_relu,
     (Conv3d, ReLU): _conv_relu,
@@ -24,17 +35,26 @@ PAIRS: dict[tuple[type, type], Callable[[Module, Module, Any], Any]] = {
 
 
 def run(modules: Iterable[Module], input: Any) -> Any:
-    """The modules called one after another, pairs of the table together."""
+    """The modules called one after another, those of the table together."""
     left = in_order(modules)
     while left:
-        first, second = left[0], left[min(1, len(left) - 1)]
-        fused = PAIRS.get((type(first), type(second)))
-        if fused is not None and _unseen(first, second):
-            input = fused(first, second, input)
-            del left[:2]
-        else:
+        fused, some = _fused(left)
+        if fused is None:
             input = left.pop(0)(input)
+        else:
+            input, done = fused(input, *some)
+            del left[:done]
     return input
+
+
+def _fused(modules: list[Module]) -> tuple[Callable[..., tuple[Any, int]] | None, list[Module]]:
+    """The table's function for the first of the modules, and its neighbours."""
+    for count in (3, 2):
+        some = modules[:count]
+        fused = TOGETHER.get(tuple(map(type, some)))
+        if fused is not None and _unseen(*some):
+            return fused, some
+    return None, []
 
 
 def in_order(modules: Iterable[Module]) -> list[Module]:

@@ -17,6 +17,7 @@ CUDA_KERNELS = frozenset(
         "bias_relu",
         "conv",
         "conv_relu",
+        "conv_relu_max_pool",
         "cross_entropy",
         "dropout",
         "gru_cell",

@@ -12,13 +12,14 @@ import pytest
 
 from nnlab import precision
 from nnlab.geometry import ConvGeometry, conv_geometry
-from nnlab.ops._cuda import conv, conv_fold, conv_mma, conv_relu
+from nnlab.ops._cuda import conv, conv_fold, conv_mma, conv_relu, conv_relu_max_pool
 from tests.cuda import drawn
 from tests.cuda.case import Case
 from tests.cuda.far import FAR, FarCase, end
 from tests.oracles import activation
 from tests.oracles import conv as oracle
 from tests.oracles import conv_relu as relu_oracle
+from tests.oracles import conv_relu_max_pool as pool_oracle
 
 # (inputs, outputs, groups): of 16 bytes and not.
 CHANNELS = [(16, 16, 1), (3, 17, 1), (8, 16, 2), (20, 40, 1)]
@@ -97,7 +98,8 @@ FEW_CHANNELS = [  # input, weight, stride, padding: AlexNet's and VGG's first la
 
 
 def few_channels(case: Case, setting: str) -> None:
-    """Inputs that are sorted by remainders, in parts; relu's mask is in the order of the outputs."""
+    """Inputs that are sorted by remainders, in parts; relu's mask is in the order of the outputs; maxima are taken of
+    neighbours that are places."""
     folds = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conv_mma, "LEAST_SHARE", 40)
@@ -106,6 +108,12 @@ def few_channels(case: Case, setting: str) -> None:
             folds.append(conv_fold.choose(g, case.dtype.itemsize))
             all_passes(case, g, number % 2 == 1, setting)
             _rectified(case, g, setting)
+            with using(case, setting):
+                pools = conv_mma.pools(case.be, g, case.dtype)
+            together = 1 if folds[-1] is None else folds[-1].together
+            assert pools == (len(g.kernel) == 2 and together == 1)
+            if pools:
+                _pooled(case, g, setting)
     assert {fold.together for fold in folds if fold is not None} == {1, 2}
 
 
@@ -135,10 +143,43 @@ def _rectified(case: Case, g: ConvGeometry, setting: str) -> None:
     case.compare(mask, None, relu_oracle.mask, found, chunk=16 // case.dtype.itemsize)
 
 
+def pooled(case: Case, setting: str) -> None:
+    """Maxima of 2 x 2 windows in the same kernel: even and odd sizes, one tile and several, strides and groups."""
+    chunk = 16 // case.dtype.itemsize
+    sizes = [(7, 8), (2, 5), (4, 4), (9, 3), (6, 7), (11, 10)]
+    channels = (*CHANNELS, (8, 136, 1), (chunk, 5 * chunk, 2))
+    for number, ((inputs, outputs, groups), size) in enumerate(zip(channels, sizes, strict=True)):
+        stride = (1, 2) if number == 2 else 1
+        g = conv_geometry((3, groups * inputs, *size), (groups * outputs, inputs, 3, 3), stride, 1, 1, groups)
+        _pooled(case, g, setting)
+
+
+def _pooled(case: Case, g: ConvGeometry, setting: str) -> None:
+    """The bits of pooling and relu after the convolution. Of numbers like these many are equal."""
+    x, w, b = (case.host(case.random.integers(-2, 3, shape)) for shape in (g.x_shape, g.w_shape, g.w_shape[:1]))
+    x[0, 0, 0, 0], x[-1, -1, -1, -1], x[-1, 0, 0, 0] = np.nan, np.inf, -np.inf
+    given = {"x": case.put(x), "w": case.put(w), "geometry": g}
+    with using(case, setting):
+        for bias in (case.put(b), None):
+            assert conv_mma.pools(case.be, g, case.dtype)
+            plain = case.be.to_numpy(conv.forward(case.be, **given, b=bias))
+            found = conv_relu_max_pool.forward(case.be, **given, b=bias)
+            alone, nothing = conv_relu_max_pool.forward(case.be, **given, b=bias, keep=False)
+            assert nothing is None
+            case.compare(found, None, pool_oracle.forward, plain)
+            case.compare(alone, None, _maxima, plain)
+            assert not np.signbit(case.be.to_numpy(alone).astype(np.float64)).any(where=case.be.to_numpy(alone) == 0)
+
+
+def _maxima(z: np.ndarray) -> np.ndarray:
+    return pool_oracle.forward(z)[0]
+
+
 def standard(case: Case, setting: str) -> None:
     g = conv_geometry((1, 36, 8, 9), (64, 36, 3, 3), 1, 1)
     all_passes(case, g, True, setting)
     _rectified(case, g, setting)
+    _pooled(case, g, setting)
 
 
 def far_positions(case: FarCase, setting: str) -> None:
@@ -157,6 +198,36 @@ def far_results(case: FarCase, setting: str) -> None:
         patch.setattr(conv_mma, "LEAST_SHARE", 64)
         patch.setattr(conv_mma, "LARGEST_SHARE", 64)
         _far_passes(case, g, small, setting, "weight_grad")
+
+
+def far_maxima(case: FarCase, setting: str) -> None:
+    """More windows than 32 bits count: of one image, of many, and of channels that are no multiple of 16 bytes."""
+    for outputs, shape, near in (
+        (16, (1, 16, FAR + 40, 2), (1, 16, 40, 2)),
+        (16, (FAR // 16 + 16, 16, 3, 2), (4, 16, 3, 2)),
+        (17, (1, 16, FAR // 4 + 40, 3), (1, 16, 40, 3)),
+    ):
+        g, small = (conv_geometry(s, (outputs, 16, 3, 1), 1, (1, 0)) for s in (shape, near))
+        images, channels, *size = shape
+        x, ends = np.moveaxis(case.sparse(images, *size, channels), -1, 1), case.normal(*small.x_shape)
+        end(x, ends.shape)[...] = ends
+        w = case.normal(*g.w_shape)
+        seen = tf32 if setting == "medium" and case.dtype == np.float32 else np.asarray
+        with using(case, setting):
+            assert conv_mma.pools(case.be, g, case.dtype)
+            y, places = conv_relu_max_pool.forward(case.be, x=x, w=w, geometry=g)
+        one = (1, 2, 1, 1)
+        problem = (seen(ends), seen(w), None, *_window(small))
+        case.compare(end(y, one), 48, _last_maxima, 0, one, *problem)
+        case.compare(end(places, one), None, _last_maxima, 1, one, *problem)
+
+
+def _window(g: ConvGeometry) -> tuple[Any, ...]:
+    return g.stride, g.pad_low, g.pad_low, g.dilation, g.groups
+
+
+def _last_maxima(which: int, some: Any, *problem: Any) -> np.ndarray:
+    return end(pool_oracle.forward(oracle.forward(*problem))[which], some)
 
 
 def far_channels(case: FarCase, setting: str) -> None:

@@ -38,6 +38,12 @@ def vgg() -> nn.Sequential:
     return nn.Sequential(features, nn.AdaptiveAvgPool2d((2, 2)), nn.Flatten(), nn.Linear(128, 10))
 
 
+def pooled() -> nn.Sequential:
+    """Convolution, relu and pooling as one operation, of an odd size first."""
+    features = convolutions((16, "M", 24, 16, "M"), 3, batch_norm=False)
+    return nn.Sequential(features, nn.AdaptiveAvgPool2d((2, 2)), nn.Flatten(), nn.Linear(64, 10))
+
+
 class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +56,7 @@ class Residual(nn.Module):
         return self.both(nnlab.cat([x, self.second(x)], 1)).flatten(1)
 
 
-NETWORKS = {"alexnet": (alexnet, 35), "vgg": (vgg, 16), "residual": (Residual, 6)}
+NETWORKS = {"alexnet": (alexnet, 35), "vgg": (vgg, 16), "pooled": (pooled, 17), "residual": (Residual, 6)}
 
 
 class Copies:
@@ -121,6 +127,7 @@ def test_nothing_is_turned_between_the_first_convolution_and_the_flatten(
     assert "_cuda.conv.input_grad result" in labels
     # The sums of dy's channels come out of the weights' gradients.
     assert name == "vgg" or "_cuda.conv.bias_grad dy" not in labels
+    assert (name == "pooled") == ("_cuda.conv_relu_max_pool.backward result" in labels)
     nnlab.manual_seed(5)
     twin = network()
     (twin(x.cpu()) ** 2).sum().backward()

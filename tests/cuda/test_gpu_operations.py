@@ -11,6 +11,7 @@ import pytest
 import nnlab
 from nnlab import nn
 from nnlab.models import alexnet
+from nnlab.nn.functional.conv import conv2d_pooled
 from nnlab.testing import tolerance
 from tests.autograd.test_operations import FUNCTIONS, IDS, operands
 from tests.ops.common import rng
@@ -27,6 +28,7 @@ LAYERS: list[tuple[str, Callable[..., Any], tuple[int, ...], tuple[int, ...]]] =
     ("conv2d dilated groups", lambda x, w: F.conv2d(x, w, dilation=2, groups=2), (2, 4, 13, 9), (6, 2, 3, 3)),
     ("conv2d depthwise", lambda x, w: F.conv2d(x, w, padding=1, groups=5), (2, 5, 7, 9), (10, 1, 3, 3)),
     ("conv_relu", lambda x, w: F.conv_relu(x, w, padding=1), (2, 16, 9, 7), (24, 16, 3, 3)),
+    ("conv, relu and pooling", lambda x, w: _pooled(x, w), (2, 16, 9, 7), (24, 16, 3, 3)),
     ("conv3d", lambda x, w: F.conv3d(x, w, stride=2, padding=1), (1, 2, 5, 7, 6), (3, 2, 3, 3, 2)),
     ("conv_transpose1d", lambda x, w: F.conv_transpose1d(x, w, stride=3), (2, 4, 7), (4, 3, 4)),
     (
@@ -43,6 +45,12 @@ LAYERS: list[tuple[str, Callable[..., Any], tuple[int, ...], tuple[int, ...]]] =
     ("log_softmax", lambda x, w: F.log_softmax(x, dim=1) * w, (7, 33), (33,)),
     ("cross_entropy", lambda x, w: F.cross_entropy(x * w, x.argmax(1), label_smoothing=0.1), (9, 33), (33,)),
 ]
+
+
+def _pooled(x: Any, w: Any) -> Any:
+    """relu of the maxima of a convolution, in one operation where there is one."""
+    y, pooled = conv2d_pooled(x, w, None, 1, 1, 1, 1)
+    return y if pooled else F.max_pool2d(y, 2).relu()
 
 
 def _gradients(device: str, function: Callable[..., Any], arrays: list[np.ndarray]) -> list[np.ndarray]:

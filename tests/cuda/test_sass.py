@@ -31,7 +31,7 @@ IN_THE_LOOP = ("LDGSTS.", "LDGDEPBAR", "LDSM.", "LDS", "STS", "LDC", "LDCU")
 KERNELS = [*conv_mma._KERNELS.values(), *conv_mma_precise.KERNELS.values()]
 BUILDS = [
     (kernels[0].unit, dtype, bits, tile, arch)
-    for kernels in (KERNELS[:3], KERNELS[3:])
+    for kernels in map(list, (conv_mma._KERNELS.values(), conv_mma_precise.KERNELS.values()))
     for dtype, bits, tile, arch in product(kernels[0].dtypes, INDEX_BITS, kernels[0].variants["TILE_N"], LIMITS)
 ]
 

@@ -98,9 +98,11 @@ def network() -> nn.Sequential:
     )  # fmt: skip
 
 
-def gradients(net: nn.Sequential, run: Callable[[nnlab.Tensor], nnlab.Tensor], device: str) -> list[np.ndarray]:
+def gradients(
+    net: nn.Sequential, run: Callable[[nnlab.Tensor], nnlab.Tensor], device: str, size: int = 8
+) -> list[np.ndarray]:
     net.zero_grad()
-    x = nnlab.tensor(np.random.default_rng(5).standard_normal((2, 4, 8, 8)).astype("float32"), device=device)
+    x = nnlab.tensor(np.random.default_rng(5).standard_normal((2, 4, size, size)).astype("float32"), device=device)
     x.requires_grad_()
     y = run(x)
     (y.float() * y.float()).sum().backward()
@@ -110,15 +112,17 @@ def gradients(net: nn.Sequential, run: Callable[[nnlab.Tensor], nnlab.Tensor], d
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The classes of the first modules of the pairs that were computed as one operation."""
+    """The classes of the modules that were computed as one operation."""
     seen: list[str] = []
-    for pair, function in fuse.PAIRS.items():
+    for types, function in fuse.TOGETHER.items():
 
-        def noted(first: nn.Module, second: nn.Module, input: Any, function: Any = function) -> Any:
-            seen.append(type(first).__name__)
-            return function(first, second, input)
+        def noted(input: Any, *modules: nn.Module, function: Any = function) -> Any:
+            result, done = function(input, *modules)
+            if done > 1:
+                seen.append(" ".join(type(module).__name__ for module in modules[:done]))
+            return result, done
 
-        monkeypatch.setitem(fuse.PAIRS, pair, noted)
+        monkeypatch.setitem(fuse.TOGETHER, types, noted)
     return seen
 
 
@@ -131,7 +135,7 @@ def test_convolution_and_relu_as_one_operation(device: str, low: bool, calls: li
     net = network().to(device)
     with nnlab.autocast(device, enabled=low, dtype=nnlab.float16):
         found, wanted = gradients(net, net, device), gradients(net, lambda x: one_by_one(net, x), device)
-    assert calls == ["Conv2d", "Conv2d"]  # relu follows pooling in the third
+    assert calls == ["Conv2d ReLU", "Conv2d ReLU"]  # relu follows pooling in the third
     assert len(found) == len(wanted) == 10
     for ours, theirs in zip(found, wanted, strict=True):
         assert ours.tobytes() == theirs.tobytes()
@@ -142,7 +146,7 @@ def test_dimensions(make: type[nn.Module], calls: list[str]) -> None:
     net = nn.Sequential(make(2, 3, 2), nn.ReLU())
     x = nnlab.randn(2, 2, *[4] * (net[0].weight.ndim - 2))  # type: ignore[operator]
     np.testing.assert_array_equal(net(x).detach().numpy(), one_by_one(net, x).detach().numpy())
-    assert calls == [make.__name__]
+    assert calls == [f"{make.__name__} ReLU"]
 
 
 def test_convolutions_that_stay_alone(calls: list[str]) -> None:
@@ -160,7 +164,109 @@ def test_convolutions_that_stay_alone(calls: list[str]) -> None:
             assert shapes == [True]  # of x, or what the convolution gave
     assert calls == []
     nn.Sequential(conv, relu)(x)
-    assert calls == ["Conv2d"]
+    assert calls == ["Conv2d ReLU"]
+
+
+POOLED = "Conv2d MaxPool2d ReLU"
+
+
+def pooled_network() -> nn.Sequential:
+    nnlab.manual_seed(4)
+    return nn.Sequential(
+        nn.Conv2d(4, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 24, 3, padding=1, bias=False),
+        nn.ReLU(inplace=True), nn.MaxPool2d((2, 2), stride=2), nn.Conv2d(24, 16, 1),
+        nn.MaxPool2d(2, (2, 2), (0, 0)), nn.ReLU(),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulator.backend(), "tensor_cores", True)
+
+
+@pytest.mark.usefixtures("tensor_cores")
+@pytest.mark.parametrize("low", [None, nnlab.float16, nnlab.bfloat16])
+def test_convolution_relu_and_pooling_as_one_operation(low: Any, calls: list[str]) -> None:
+    """The bits of one after the other on tensor cores; of odd sizes too."""
+    net = pooled_network().to("emulated")
+    with nnlab.autocast("emulated", enabled=low is not None, dtype=low):
+        found = gradients(net, net, "emulated", 9)
+        wanted = gradients(net, lambda x: one_by_one(net, x), "emulated", 9)
+    assert calls == [POOLED] * 3
+    assert found[0].shape == (2, 16, 1, 1) and len(found) == len(wanted) == 7
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+    assert all(array.any() for array in found)
+
+
+@pytest.mark.usefixtures("tensor_cores")
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d(3), nn.MaxPool2d(2, 1), nn.MaxPool2d(2, padding=1), nn.MaxPool2d(2, dilation=2),
+        nn.MaxPool2d(2, ceil_mode=True), nn.MaxPool2d((2, 1)), nn.MaxPool2d(2, (2, 1)), nn.MaxPool2d(2, padding=(1, 0)),
+        nn.MaxPool2d(2, dilation=(1, 2)),
+    ],
+)  # fmt: skip
+def test_other_poolings_stay_alone(pool: nn.Module, calls: list[str]) -> None:
+    net = nn.Sequential(nn.Conv2d(16, 16, 2), nn.ReLU(), pool).to("emulated")
+    x = nnlab.randn(1, 16, 6, 6, device="emulated")
+    np.testing.assert_array_equal(net(x).detach().cpu().numpy(), one_by_one(net, x).detach().cpu().numpy())
+    assert calls == []
+
+
+@pytest.mark.usefixtures("tensor_cores")
+def test_convolutions_with_pooling_that_no_kernel_takes(calls: list[str]) -> None:
+    """Few channels, float64, a first layer whose neighbours are channels, other devices; pooling that gives places."""
+    relu, pool = nn.ReLU(), nn.MaxPool2d(2)
+    for conv, device in (
+        (nn.Conv2d(16, 8, 3), "emulated"), (nn.Conv2d(16, 16, 3, dtype=nnlab.float64), "emulated"),
+        (nn.Conv2d(3, 16, 3, padding=1), "emulated"), (nn.Conv2d(16, 16, 3), "cpu"),
+    ):  # fmt: skip
+        net = nn.Sequential(conv, relu, pool).to(device)
+        x = nnlab.randn(1, conv.in_channels, 6, 6, device=device, dtype=conv.weight.dtype)
+        with nnlab.autocast("emulated", enabled=conv.in_channels == 3, dtype=nnlab.float16):
+            np.testing.assert_array_equal(net(x).detach().cpu().numpy(), one_by_one(net, x).detach().cpu().numpy())
+    places = nn.Sequential(nn.Conv2d(16, 16, 3), nn.MaxPool2d(2, return_indices=True)).to("emulated")
+    assert len(places(nnlab.randn(1, 16, 6, 6, device="emulated"))) == 2
+    with pytest.raises(IndexError):  # relu takes no pairs
+        nn.Sequential(*places, nn.ReLU())(nnlab.randn(1, 16, 6, 6, device="emulated"))
+    assert calls == []
+
+
+@pytest.mark.usefixtures("tensor_cores")
+def test_an_image_without_a_batch_is_pooled_too(calls: list[str]) -> None:
+    net = pooled_network().to("emulated")
+    x = nnlab.randn(4, 9, 9, device="emulated")
+    with nnlab.no_grad():
+        np.testing.assert_array_equal(net(x).cpu().numpy(), net(x.unsqueeze(0)).cpu().numpy()[0])
+    assert calls == [POOLED] * 6
+
+
+@pytest.mark.usefixtures("tensor_cores")
+def test_hooks_see_what_is_pooled(calls: list[str]) -> None:
+    """With a hook on any of the three they are called one by one, or two as a pair."""
+    net = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)).to("emulated")
+    x = nnlab.randn(1, 16, 4, 4, device="emulated")
+    for module, shape in zip(net, ((1, 16, 4, 4), (1, 16, 4, 4), (1, 16, 2, 2)), strict=True):
+        shapes: list[tuple[int, ...]] = []
+        with module.register_forward_hook(lambda m, args, y, shapes=shapes: shapes.append(tuple(y.shape))):
+            net(x)
+        assert shapes == [shape]
+    assert calls == ["Conv2d ReLU"]  # the hook on the pooling
+    assert [row.kind for row in summary(net, (1, 16, 4, 4)).rows] == ["Conv2d", "ReLU", "MaxPool2d"]
+    calls.clear()
+    with nnlab.no_grad():
+        net[0].weight.fill_(3e38)  # type: ignore[operator,union-attr]
+    found = find_culprit(net, lambda y, _: y.sum(), x * x + 10, nnlab.zeros(1, device="emulated"))
+    assert found.startswith("[0 Conv2d] its output holds") and calls == []
+
+
+@pytest.mark.usefixtures("tensor_cores")
+def test_an_error_of_the_pooling_names_the_pooling() -> None:
+    net = nn.Sequential(nn.Conv2d(16, 16, 3), nn.ReLU(), nn.MaxPool2d(2)).to("emulated")
+    with pytest.raises(ShapeError, match=r"\[MaxPool2d\].*\(layer 2\)"):
+        net(nnlab.zeros(1, 16, 3, 3, device="emulated"))
 
 
 def test_an_error_of_the_pair_is_that_of_its_convolution() -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from nnlab.autograd import Tensor
 from nnlab.autograd.amp import low_precision
-from nnlab.autograd.conv import conv, conv_transpose
+from nnlab.autograd.conv import conv, conv_relu_max_pool, conv_transpose
 from nnlab.autograd.conv import conv_relu as rectified
 from nnlab.errors import ShapeError, complaint
-from nnlab.geometry import conv_geometry, conv_transpose_geometry
+from nnlab.geometry import ConvGeometry, conv_geometry, conv_transpose_geometry
 from nnlab.nn.functional._checks import check_input, with_batch
 
 Size = int | Sequence[int]
@@ -33,6 +33,40 @@ def conv_nd(
     relu: bool = False,
 ) -> Tensor:
     """What the functions below do; with ``relu`` negative results become 0."""
+    x, batched, geometry = _problem(spatial, input, weight, bias, stride, padding, dilation, groups)
+    y = (rectified if relu else conv)(x, weight, bias, geometry)
+    return y if batched else y.squeeze(0)
+
+
+@low_precision
+def conv2d_pooled(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Size,
+    padding: str | Size,
+    dilation: Size,
+    groups: int,
+) -> tuple[Tensor, bool]:
+    """(the maxima of relu of :func:`conv2d` over windows of 2 x 2, True) where one operation computes all of that, else
+    (the convolution, False)."""
+    x, batched, geometry = _problem(2, input, weight, bias, stride, padding, dilation, groups)
+    pooled = conv_relu_max_pool(x, weight, bias, geometry)
+    y = conv(x, weight, bias, geometry) if pooled is None else pooled
+    return y if batched else y.squeeze(0), pooled is not None
+
+
+def _problem(
+    spatial: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Size,
+    padding: str | Size,
+    dilation: Size,
+    groups: int,
+) -> tuple[Tensor, bool, ConvGeometry]:
+    """(the input with a batch, whether it had one, the geometry), all checked."""
     where = f"conv{spatial}d"
     check_input(where, input, weight=weight, bias=bias)
     _weight(where, weight, spatial)
@@ -40,8 +74,7 @@ def conv_nd(
     geometry = conv_geometry(x.shape, weight.shape, stride, padding, dilation, groups, layer=where)
     if bias is not None and bias.shape != (weight.shape[0],):
         raise ShapeError(complaint(where, "bias", f"have shape ({weight.shape[0]},)", tuple(bias.shape)))
-    y = (rectified if relu else conv)(x, weight, bias, geometry)
-    return y if batched else y.squeeze(0)
+    return x, batched, geometry
 
 
 def conv1d(

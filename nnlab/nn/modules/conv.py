@@ -13,7 +13,7 @@ from nnlab.geometry import sizes
 from nnlab.nn import functional as F
 from nnlab.nn import init
 from nnlab.nn.functional._checks import check_count
-from nnlab.nn.functional.conv import conv_nd, conv_transpose_nd
+from nnlab.nn.functional.conv import conv2d_pooled, conv_nd, conv_transpose_nd
 from nnlab.nn.module import Module
 from nnlab.nn.parameter import Parameter
 
@@ -142,15 +142,14 @@ class _Conv(_ConvNd):
             pairs = [(0, 0) if isinstance(p, str) else (p, p) for p in self.padding]
         return [n for pair in reversed(pairs) for n in pair]
 
-    def forward(self, input: Tensor, *, relu: bool = False) -> Tensor:
-        """With ``relu`` negative results become 0 (``nnlab.nn.fuse``)."""
+    def forward(self, input: Tensor, *, relu: bool = False, pool: bool = False) -> Any:
+        """For ``nnlab.nn.fuse``: with ``relu`` negative results become 0, with ``pool`` this is ``conv2d_pooled``."""
         padding: str | tuple[int, ...] = self.padding
         if self.padding_mode != "zeros" and padding != "valid":
             input = F.pad(input, self._pads(), self.padding_mode)
             padding = (0,) * self.spatial
-        return conv_nd(
-            self.spatial, input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, relu
-        )
+        given = input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        return conv2d_pooled(*given) if pool else conv_nd(self.spatial, *given, relu)
 
 
 _CONV_DOC = """{n}d convolution (cross-correlation).

@@ -49,6 +49,14 @@ def takes(be: Any, g: ConvGeometry, dtype: Any) -> bool:
     )
 
 
+def pools(be: Any, g: ConvGeometry, dtype: Any) -> bool:
+    """Whether they also take the maxima of windows of 2 x 2 of the result; not of neighbours that are channels."""
+    if not takes(be, g, dtype) or len(g.kernel) != 2 or min(g.out_size) < 2:
+        return False
+    fold = conv_fold.choose(g, np.dtype(dtype).itemsize)
+    return fold is None or fold.together == 1
+
+
 def _chunk(dtype: Any) -> int:
     """Numbers of 16 bytes."""
     return 16 // np.dtype(dtype).itemsize
@@ -108,9 +116,37 @@ def forward_relu(be: Backend, *, x: Any, w: Any, b: Any = None, geometry: ConvGe
     return y, mask if keep else None
 
 
+def forward_relu_max_pool(
+    be: Backend, *, x: Any, w: Any, b: Any = None, geometry: ConvGeometry, keep: bool
+) -> tuple[Any, Any]:
+    """(relu of the maxima of windows of 2 x 2, places): both (N, O, *out // 2) with channels last. A place is that of
+    the maximum in its window, in row-major order, or 4 where relu gives 0; None unless ``keep``."""
+    shape = (*geometry.y_shape[:2], *(n // 2 for n in geometry.out_size))
+    memory, y = empty(be, shape, x.dtype, True)
+    winners, places = empty(be, shape if keep else (0, *shape[1:]), np.uint8, True)
+    arguments, g = _given(be, x, w, b, geometry)
+    # The main loop is that of the kernel without pooling, so the tile is what a tuned table has for that.
+    grid = _forward_grid(be, x.dtype, 4 * shape[0] * prod(shape[2:]), g)
+    kernel = _kernel("forward_pooled", x.dtype)
+    launch(be, kernel, threads=grid, y=memory, places=winners, masked=int(keep), **arguments)
+    return y, places if keep else None
+
+
 def _forward(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry, rectify: bool, masked: bool) -> tuple[Any, Any]:
-    chunk, fold = _chunk(x.dtype), conv_fold.choose(g, x.dtype.itemsize)
+    chunk = _chunk(x.dtype)
     memory, y = empty(be, g.y_shape, x.dtype, True)
+    arguments, g = _given(be, x, w, b, g)
+    rows = g.x_shape[0] * prod(g.out_size)
+    mask = be.xp.empty((rows, -(-g.w_shape[0] // chunk)) if masked else 0, np.uint8)
+    grid, kernel = _forward_grid(be, x.dtype, rows, g), _kernel("forward", x.dtype)
+    launch(be, kernel, threads=grid, y=memory, mask=mask, rectify=int(rectify), masked=int(masked), **arguments)
+    # Outputs that are channels of one place lie as they do elsewhere, and so do their bits.
+    return y, mask.reshape(-1, -(-y.shape[1] // chunk)) if masked else mask
+
+
+def _given(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry) -> tuple[dict[str, Any], ConvGeometry]:
+    """What kernels forward take beside their results, and the geometry that they compute."""
+    chunk, fold = _chunk(x.dtype), conv_fold.choose(g, x.dtype.itemsize)
     bias = _bias(be, b, x.dtype)
     if fold is None:
         operands = {"x": _last(be, x, chunk), "w": _last(be, w, chunk)}
@@ -119,16 +155,12 @@ def _forward(be: Backend, x: Any, w: Any, b: Any, g: ConvGeometry, rectify: bool
         g = fold.inner
         bias["b"] = be.xp.concatenate([bias["b"]] * fold.together)
     given = sizes(_filled(g, chunk)) | {"outputs": g.w_shape[0] // g.groups}
-    kernel = _kernel("forward", x.dtype)
-    rows, columns = g.x_shape[0] * prod(g.out_size), given["outputs"]
-    mask = be.xp.empty((rows, -(-g.w_shape[0] // chunk)) if masked else 0, np.uint8)
-    grid = _grid(be, kernel, x.dtype, rows, columns, given["inputs"] * prod(g.kernel), g.groups)
-    launch(
-        be, kernel, threads=grid, y=memory, mask=mask, images=g.x_shape[0], rectify=int(rectify), masked=int(masked),
-        **operands, **bias, **given,
-    )  # fmt: skip
-    # Outputs that are channels of one place lie as they do elsewhere, and so do their bits.
-    return y, mask.reshape(-1, -(-y.shape[1] // chunk)) if masked else mask
+    return {"images": g.x_shape[0], **operands, **bias, **given}, g
+
+
+def _forward_grid(be: Backend, dtype: Any, rows: int, g: ConvGeometry) -> Grid:
+    depth = _filled(g, _chunk(dtype)).w_shape[1] * prod(g.kernel)
+    return _grid(be, _kernel("forward", dtype), dtype, rows, g.w_shape[0] // g.groups, depth, g.groups)
 
 
 def input_grad(be: Backend, *, dy: Any, w: Any, b: Any = None, geometry: ConvGeometry) -> Any:

@@ -17,9 +17,13 @@ FORWARD_ARRAYS = {"x": "scalar*", "w": "scalar*", "b": "scalar*", "y": "scalar*"
 INPUT_GRAD_ARRAYS = {"dy": "scalar*", "w": "scalar*", "b": "scalar*", "dx": "scalar*"}
 WEIGHT_GRAD_ARRAYS = {"x": "scalar*", "dy": "scalar*", "parts": "acc*"}
 _SIZES = {"images": "index", **CHANNELS}
-MMA_PARAMETERS = {  # of the three kernels on tensor cores
+MMA_PARAMETERS = {  # of the kernels on tensor cores
     "forward": {
         **FORWARD_ARRAYS, "mask": "uint8*", **_SIZES, **dict.fromkeys(("biased", "rectify", "masked"), "int32"),
+        **windows.PARAMETERS,
+    },
+    "forward_pooled": {
+        **FORWARD_ARRAYS, "places": "uint8*", **_SIZES, **dict.fromkeys(("biased", "masked"), "int32"),
         **windows.PARAMETERS,
     },
     "input_grad": {**INPUT_GRAD_ARRAYS, **_SIZES, "biased": "int32", **PERIODS, **windows.PARAMETERS},

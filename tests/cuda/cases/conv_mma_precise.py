@@ -25,6 +25,10 @@ def rectified(case: Case) -> None:
     tensor_cores.rectified(case, "high")
 
 
+def pooled(case: Case) -> None:
+    tensor_cores.pooled(case, "high")
+
+
 def standard(case: Case) -> None:
     tensor_cores.standard(case, "high")
 
@@ -37,6 +41,11 @@ def far_positions(case: FarCase) -> None:
 def far_results(case: FarCase) -> None:
     """More results than 32 bits count, and more in all parts of a weight gradient."""
     tensor_cores.far_results(case, "high")
+
+
+def far_maxima(case: FarCase) -> None:
+    """More windows than 32 bits count."""
+    tensor_cores.far_maxima(case, "high")
 
 
 def far_channels(case: FarCase) -> None:
