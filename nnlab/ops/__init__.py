@@ -19,6 +19,7 @@ CUDA_KERNELS = frozenset(
         "conv_relu",
         "cross_entropy",
         "dropout",
+        "embedding",
         "gru_cell",
         "local_response_norm",
         "lstm_cell",

@@ -13,6 +13,7 @@ from nnlab.backend.graphs import Changed
 from nnlab.cuda import CUDAGraph
 from nnlab.nn import Module
 from nnlab.precision import get_float32_conv_precision, get_float32_matmul_precision
+from nnlab.train import carried
 from nnlab.train.batches import Batch
 from nnlab.train.sums import examples
 
@@ -45,9 +46,12 @@ class _Step:
         self.kept = list(_arrays(trainer))  # facts know them by identity
         self.total = sum(examples(target) for _, target in group)
         before = _Host(trainer)
+        self.carried = carried.Fixed(trainer.model)
+        self.carried.place()
         try:
             with self.graph.record([*_tensors(trainer), *(one for pair in self.inputs for one in pair)]):
                 trainer.update(self.inputs)
+                self.carried.write()
             self.gradients = [(p, p.grad) for p in _parameters(trainer)]
             self.classified = trainer.sums.classified
         except BaseException:
@@ -67,6 +71,7 @@ class _Step:
             raise Changed("the network, its tensors or the Trainer's settings are not what they were")
         before = _Host(trainer)
         with self.graph.warmup():
+            self.carried.bring()
             for mine, given in zip(self.inputs, group, strict=True):
                 for static, tensor in zip(mine, given, strict=True):
                     static._data[...] = tensor._data
@@ -77,6 +82,7 @@ class _Step:
         except BaseException:
             before.restore(trainer)
             raise
+        self.carried.place()
         trainer.sums.counted(self.total, self.classified)
 
 
@@ -103,7 +109,7 @@ class StepGraphs:
             reason = self._why_not()
             if reason is not None:
                 self._give_up(reason)
-        if not self.wanted:
+        if not self.wanted or not carried.begun(self.trainer.model):  # what a beginning is, only the model knows
             self.trainer.update(group)
             return
         if step is None:
@@ -155,9 +161,9 @@ class StepGraphs:
             return "every loss is looked at (poll_every 1)"
         if not trainer.optimizer.capturable():
             return f"{type(trainer.optimizer).__name__} keeps its numbers on the host"
+        if isinstance(trainer.loss, Module) and any(module.carried for module in trainer.loss.modules()):
+            return "the loss carries state from batch to batch"
         for module in _modules(trainer):
-            if module.carried:
-                return f"{type(module).__name__} carries state from batch to batch"
             if module._pre_hooks or module._hooks:
                 return f"{type(module).__name__} has a hook, which a graph would not call"
         if any(p._hooks for p in _parameters(trainer)):
@@ -171,9 +177,11 @@ class _Host:
     def __init__(self, trainer: Trainer) -> None:
         self._state = {param: dict(entry) for param, entry in trainer.optimizer.state.items()}
         self._sums = trainer.sums.examples, trainer.sums.classified
+        self._carried = carried.take(trainer.model)
 
     def restore(self, trainer: Trainer) -> None:
         trainer.optimizer.state = self._state
+        carried.put(trainer.model, self._carried)
         trainer.sums.examples, trainer.sums.classified = self._sums
 
 
@@ -227,7 +235,9 @@ def facts(trainer: Trainer) -> list[Any]:
         found.append(bool(own["_hooks"] or own["_pre_hooks"]))
         found += [value for value in own.values() if type(value) in _PLAIN]
         for tensors in (own["_parameters"], own["_buffers"]):
-            for tensor in tensors.values():
+            for name, tensor in tensors.items():
+                if name in module.carried:  # copied into the recording's own arrays
+                    continue
                 found += (None,) if tensor is None else (id(tensor._data), tensor._requires_grad, bool(tensor._hooks))
         waiting += own["_modules"].values()
     return found
