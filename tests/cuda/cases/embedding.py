@@ -63,7 +63,7 @@ def other_integers(case: Case) -> None:
 
 
 def far_elements(case: FarCase) -> None:
-    """The last row of a table with more elements than 32 bits count; positions further apart than that."""
+    """The last row of a table with more elements than 32 bits count; columns, and rows, as many."""
     columns = 2**16
     rows = FAR // columns + 1
     x, index = case.normal(3, columns), np.array([rows - 1, 1, rows - 1])
@@ -73,3 +73,6 @@ def far_elements(case: FarCase) -> None:
     x[:, -3:] = case.normal(3, 3)
     dw = kernels.sum_rows(case.be, dy=x, index=np.array([0, 0, 0]), rows=1, scale=None)
     case.compare(dw[:, -3:], 3, oracle.sum_rows, x[:, -3:].copy(), [0, 0, 0], 1)
+    x, rows = case.normal(2, 1), FAR - 3  # a grid has at most 2**31 blocks, of two warps here
+    dw = kernels.sum_rows(case.be, dy=x, index=np.array([rows - 1, rows - 1]), rows=rows, scale=None)
+    case.compare(dw[-1:], 2, oracle.sum_rows, x, [0, 0], 1)
