@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nnlab.autograd import Tensor
@@ -78,7 +79,7 @@ class _Step:
         for parameter, gradient in self.gradients:
             parameter.grad = gradient
         try:
-            self.graph.replay(trainer.optimizer.step)
+            self.graph.replay(_host_step(trainer))
         except BaseException:
             before.restore(trainer)
             raise
@@ -112,6 +113,12 @@ class StepGraphs:
         if not self.wanted or not carried.begun(self.trainer.model):  # what a beginning is, only the model knows
             self.trainer.update(group)
             return
+        scaler = self.trainer.precision.scaler
+        if scaler.is_enabled() and step is not None:
+            if not self.trainer.optimizer.begun():  # all steps overflowed so far
+                self.trainer.update(group)
+                return
+            scaler.make_room(self.trainer.optimizer)
         if step is None:
             if len(self.steps) == MOST:
                 self.trainer.update(group)
@@ -161,6 +168,8 @@ class StepGraphs:
             return "every loss is looked at (poll_every 1)"
         if not trainer.optimizer.capturable():
             return f"{type(trainer.optimizer).__name__} keeps its numbers on the host"
+        if trainer.precision.scaler.is_enabled() and not trainer.optimizer.skippable():
+            return f"for {type(trainer.optimizer).__name__} the host must know which steps loss scaling skipped"
         if isinstance(trainer.loss, Module) and any(module.carried for module in trainer.loss.modules()):
             return "the loss carries state from batch to batch"
         for module in _modules(trainer):
@@ -171,6 +180,12 @@ class StepGraphs:
         return None
 
 
+def _host_step(trainer: Trainer) -> Callable[[], Any]:
+    """The host's part of an update that a graph makes."""
+    scaler = trainer.precision.scaler
+    return partial(scaler.count, trainer.optimizer) if scaler.is_enabled() else trainer.optimizer.step
+
+
 class _Host:
     """What a step changes on the host, to be put back if it was not run."""
 
@@ -178,10 +193,14 @@ class _Host:
         self._state = {param: dict(entry) for param, entry in trainer.optimizer.state.items()}
         self._sums = trainer.sums.examples, trainer.sums.classified
         self._carried = carried.take(trainer.model)
+        self._pending = trainer.precision.scaler.pending()
 
     def restore(self, trainer: Trainer) -> None:
         trainer.optimizer.state = self._state
         carried.put(trainer.model, self._carried)
+        trainer.precision.scaler.forget()
+        for steps, pending in self._pending:
+            steps.pending = pending
         trainer.sums.examples, trainer.sums.classified = self._sums
 
 
@@ -204,6 +223,7 @@ def _tensors(trainer: Trainer) -> Iterator[Tensor]:
     for entry in trainer.optimizer.state.values():
         yield from (value for value in entry.values() if isinstance(value, Tensor))
     yield from trainer.sums.tensors()
+    yield from trainer.precision.scaler.tensors()
 
 
 def _arrays(trainer: Trainer) -> Iterator[Any]:
@@ -218,6 +238,7 @@ def facts(trainer: Trainer) -> list[Any]:
     found: list[Any] = [
         trainer.clip_norm,
         id(trainer.loss),
+        *trainer.precision.scaler.settings(),
         is_autocast_enabled(trainer.device.type),
         get_float32_matmul_precision(),
         get_float32_conv_precision(),
