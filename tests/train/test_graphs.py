@@ -423,3 +423,21 @@ def test_a_spoilt_loss_is_found_as_without(tmp_path: Path) -> None:
         "no graph: every loss is looked at (poll_every 1)",
     ]
     assert graph.step == 21
+
+
+def test_without_a_folder_and_without_a_word_of_looks(tmp_path: Path) -> None:
+    """A graph that is asked for looks at the loss once in 20 steps; nothing else changes."""
+    trainers = []
+    for graph in (False, True):
+        trainer, notes = run(tmp_path, graph, poll_every=None)
+        trainer = Trainer(
+            trainer.model, trainer.optimizer, trainer.train_loader, epochs=3, device="emulated", graph=graph,
+            callbacks=[notes],
+        )  # fmt: skip
+        trainer.fit()
+        assert notes.texts == []
+        assert trainer.poll_every == (20 if graph else 1)
+        trainers.append(trainer)
+    same(*trainers)
+    assert sum(step.replays for step in trainers[1].graphs.steps.values()) > 10
+    assert not list(tmp_path.iterdir())

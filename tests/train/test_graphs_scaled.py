@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import nnlab
+import nnlab.backend.graphs
 from nnlab import nn, optim
 from nnlab.amp import GradScaler
 from nnlab.cuda import launch
@@ -51,7 +52,9 @@ def batches() -> list[tuple[nnlab.Tensor, nnlab.Tensor]]:
     return [(nnlab.from_numpy(x), nnlab.from_numpy(target)) for x, target in drawn]
 
 
-def run(folder: Path, graph: bool, optimizer: str = "adam", epochs: int = 3, **options: Any) -> tuple[Trainer, Notes]:
+def run(
+    folder: Path | None, graph: bool, optimizer: str = "adam", epochs: int = 3, **options: Any
+) -> tuple[Trainer, Notes]:
     nnlab.manual_seed(3)
     model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
     chosen, notes = OPTIMIZERS[optimizer](model.named_parameters()), Notes()
@@ -236,7 +239,7 @@ def test_parameters_without_a_gradient() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
-def test_overflows_from_the_beginning(tmp_path: Path) -> None:
+def test_overflows_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No state is made by steps that are skipped; the first step that is made is the first."""
     trainers = []
     for graph in (False, True):
@@ -246,6 +249,11 @@ def test_overflows_from_the_beginning(tmp_path: Path) -> None:
         assert notes.texts == []
         trainers.append(trainer)
     same(*trainers)
+    look_each_step(monkeypatch)
+    host, _ = run(tmp_path / "host", False, "sgd")
+    host.precision.scaler.load_state_dict({**host.precision.scaler.state_dict(), "scale": 2.0**28})
+    host.fit()
+    same(host, trainers[0])
 
 
 @pytest.mark.parametrize("optimizer", ["nadam", "radam", "adamax", "decaying adagrad"])
@@ -265,3 +273,52 @@ def test_optimizers_that_count_on_the_host(tmp_path: Path, monkeypatch: pytest.M
     kind = type(trainers[1].optimizer).__name__
     assert notes.texts == [f"no graph: for {kind} the host must know which steps loss scaling skipped"]
     same(*trainers)
+
+
+def test_a_recording_that_fails_after_unscaling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its flags are forgotten, or the step without a graph would find them."""
+    real = optim.Adam._update
+
+    def update(self: Any, group: Any, be: Any, params: Any) -> None:
+        real(self, group, be, params)
+        if nnlab.backend.graphs.recording():
+            params[0].sum().item()
+
+    plain, _ = run(tmp_path / "plain", False)
+    plain.fit()
+    monkeypatch.setattr(optim.Adam, "_update", update)
+    monkeypatch.setattr(optim.Optimizer, "capturable", lambda self: True)
+    graph, notes = run(tmp_path / "graph", True)
+    graph.fit()
+    assert notes.texts == ["no graph: the step looks at values on the host"]
+    same(plain, graph)
+
+
+def test_a_long_run_without_a_folder_looks_in_time() -> None:
+    """More steps than rows of corrections from one look to the next, by graphs and without."""
+    trainers = []
+    for graph in (False, True):
+        trainer, notes = run(None, graph, epochs=8, poll_every=1000, checkpoint_every=0)
+        trainer._checkpoint = lambda: None  # type: ignore[method-assign]  # which would look
+        trainer.fit()
+        assert notes.texts == []
+        (pending,) = [pending for _, pending in trainer.precision.scaler.pending()]
+        trainers.append((trainer, pending))
+    assert trainers[0][1] == trainers[1][1] < ROWS
+    same(trainers[0][0], trainers[1][0])
+
+
+def test_a_state_that_is_loaded_is_not_corrected() -> None:
+    """Steps that were skipped before belong to the state from before."""
+    w = nn.Parameter(nnlab.ones(3, device="emulated"))
+    optimizer, scaler = optim.Adam([w], lr=0.1), GradScaler("emulated", 8.0)
+    for factor in (1.0, 1.0, float("inf")):
+        optimizer.zero_grad()
+        scaler.scale((w * factor).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        if factor == 1.0:
+            saved = optimizer.state_dict()
+    assert optimizer.state[w]["step"] == 3  # nobody has looked
+    optimizer.load_state_dict(saved)
+    assert optimizer.state_dict()["state"][0]["step"] == 2
