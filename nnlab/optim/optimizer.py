@@ -183,7 +183,7 @@ class Optimizer:
             raise DeviceError(
                 f"[{self._name()}] a parameter is on {param.device} but its gradient on {param.grad.device}"
             )
-        if param.grad.shape != param.shape:
+        if param.grad._data.shape != param._data.shape:
             shapes = f"{tuple(param.shape)} but its gradient {tuple(param.grad.shape)}"
             raise ShapeError(f"[{self._name()}] a parameter has shape {shapes}")
 

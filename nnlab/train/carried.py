@@ -74,6 +74,10 @@ class Fixed:
         found = [(module, name, getattr(module, name)) for _, module, name in _places(model)]
         self._places = [(module, name, None if value is None else clone(value)) for module, name, value in found]
 
+    def begun(self) -> bool:
+        """Whether all is there that was there."""
+        return all(tensor is None or getattr(module, name) is not None for module, name, tensor in self._places)
+
     def bring(self) -> None:
         """Copy the state into the arrays, where it is not there already.
 

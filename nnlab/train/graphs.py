@@ -7,15 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nnlab.autograd import Tensor
-from nnlab.autograd.amp import is_autocast_enabled
 from nnlab.autograd.shape import clone
 from nnlab.backend import get_backend
 from nnlab.backend.graphs import Changed
 from nnlab.cuda import CUDAGraph
 from nnlab.nn import Module
-from nnlab.precision import get_float32_conv_precision, get_float32_matmul_precision
+from nnlab.optim import Optimizer
 from nnlab.train import carried
 from nnlab.train.batches import Batch
+from nnlab.train.facts import Facts
 from nnlab.train.sums import examples
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ MOST = 8
 """Graphs at most, each of which keeps the memory of a step; steps of further shapes run without."""
 
 _FUTILE = 3  # graphs in a row that were dropped before they had run again
-_PLAIN = {bool, int, float, str, tuple, type(None)}  # attributes of modules that are compared
 
 
 class _Step:
@@ -43,12 +42,11 @@ class _Step:
             Exception: it cannot be recorded; nothing has happened.
         """
         self.inputs = [(clone(images), clone(target)) for images, target in group]
-        self.facts = facts(trainer)
-        self.kept = list(_arrays(trainer))  # facts know them by identity
         self.total = sum(examples(target) for _, target in group)
         before = _Host(trainer)
         self.carried = carried.Fixed(trainer.model)
         self.carried.place()
+        self.facts = Facts(trainer)
         try:
             with self.graph.record([*_tensors(trainer), *(one for pair in self.inputs for one in pair)]):
                 trainer.update(self.inputs)
@@ -68,9 +66,8 @@ class _Step:
         Raises:
             Changed: the step is another one by now; nothing has happened.
         """
-        if self.facts != facts(trainer):
+        if not self.facts.same():
             raise Changed("the network, its tensors or the Trainer's settings are not what they were")
-        before = _Host(trainer)
         with self.graph.warmup():
             self.carried.bring()
             for mine, given in zip(self.inputs, group, strict=True):
@@ -78,10 +75,11 @@ class _Step:
                     static._data[...] = tensor._data
         for parameter, gradient in self.gradients:
             parameter.grad = gradient
+        before = _Counts(trainer.optimizer)
         try:
             self.graph.replay(_host_step(trainer))
         except BaseException:
-            before.restore(trainer)
+            before.restore(trainer.optimizer)
             raise
         self.carried.place()
         trainer.sums.counted(self.total, self.classified)
@@ -110,7 +108,8 @@ class StepGraphs:
             reason = self._why_not()
             if reason is not None:
                 self._give_up(reason)
-        if not self.wanted or not carried.begun(self.trainer.model):  # what a beginning is, only the model knows
+        begun = step.carried.begun() if step is not None and step.ready else carried.begun(self.trainer.model)
+        if not self.wanted or not begun:  # what a beginning is, only the model knows
             self.trainer.update(group)
             return
         scaler = self.trainer.precision.scaler
@@ -204,6 +203,25 @@ class _Host:
         trainer.sums.examples, trainer.sums.classified = self._sums
 
 
+class _Counts:
+    """The numbers of an optimizer's state: what its step changes on the host while a graph's numbers are renewed."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._sizes = list(map(len, optimizer.state.values()))
+        self._steps = [entry.get("step") for entry in optimizer.state.values()]
+        self._products = [entry.get("mu_product") for entry in optimizer.state.values()]
+
+    def restore(self, optimizer: Optimizer) -> None:
+        while len(optimizer.state) > len(self._sizes):
+            optimizer.state.popitem()
+        kept = zip(optimizer.state.values(), self._sizes, self._steps, self._products, strict=True)
+        for entry, size, step, product in kept:
+            while len(entry) > size:
+                entry.popitem()
+            entry |= {} if step is None else {"step": step}
+            entry |= {} if product is None else {"mu_product": product}
+
+
 def _modules(trainer: Trainer) -> Iterator[Module]:
     yield from trainer.model.modules()
     if isinstance(trainer.loss, Module):
@@ -224,41 +242,3 @@ def _tensors(trainer: Trainer) -> Iterator[Tensor]:
         yield from (value for value in entry.values() if isinstance(value, Tensor))
     yield from trainer.sums.tensors()
     yield from trainer.precision.scaler.tensors()
-
-
-def _arrays(trainer: Trainer) -> Iterator[Any]:
-    return (tensor._data for tensor in _tensors(trainer))
-
-
-def facts(trainer: Trainer) -> list[Any]:
-    """All that decides what a step launches, as far as Python can tell: a graph does as long as they stay the same.
-
-    It is gathered before every step, so it is kept quick.
-    """
-    found: list[Any] = [
-        trainer.clip_norm,
-        id(trainer.loss),
-        *trainer.precision.scaler.settings(),
-        is_autocast_enabled(trainer.device.type),
-        get_float32_matmul_precision(),
-        get_float32_conv_precision(),
-        *(id(tensor._data) for tensor in trainer.sums.tensors()),
-    ]
-    waiting: list[Any] = [trainer.model]
-    if isinstance(trainer.loss, Module):
-        waiting.append(trainer.loss)
-    while waiting:
-        module = waiting.pop()
-        if module is None:
-            continue
-        own = module.__dict__
-        found.append(id(module))
-        found.append(bool(own["_hooks"] or own["_pre_hooks"]))
-        found += [value for value in own.values() if type(value) in _PLAIN]
-        for tensors in (own["_parameters"], own["_buffers"]):
-            for name, tensor in tensors.items():
-                if name in module.carried:  # copied into the recording's own arrays
-                    continue
-                found += (None,) if tensor is None else (id(tensor._data), tensor._requires_grad, bool(tensor._hooks))
-        waiting += own["_modules"].values()
-    return found

@@ -308,6 +308,22 @@ def test_a_long_run_without_a_folder_looks_in_time() -> None:
     same(trainers[0][0], trainers[1][0])
 
 
+def test_a_scaler_that_changes_is_another_step(tmp_path: Path) -> None:
+    class Turn(Callback):
+        def on_batch_end(self, trainer: Trainer) -> None:
+            if trainer.step == 12:
+                state = trainer.precision.scaler.state_dict()
+                trainer.precision.scaler.load_state_dict({**state, "backoff_factor": 0.125, "growth_interval": 3})
+
+    trainers = []
+    for graph in (False, True):
+        trainer, notes = run(tmp_path / str(graph), graph, epochs=4, callbacks=[Turn()])
+        trainer.fit()
+        assert notes.texts == []
+        trainers.append(trainer)
+    same(*trainers)
+
+
 def test_a_state_that_is_loaded_is_not_corrected() -> None:
     """Steps that were skipped before belong to the state from before."""
     w = nn.Parameter(nnlab.ones(3, device="emulated"))
