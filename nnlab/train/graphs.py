@@ -207,17 +207,14 @@ class _Counts:
     """The numbers of an optimizer's state: what its step changes on the host while a graph's numbers are renewed."""
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self._sizes = list(map(len, optimizer.state.values()))
+        self._entries = len(optimizer.state)
         self._steps = [entry.get("step") for entry in optimizer.state.values()]
         self._products = [entry.get("mu_product") for entry in optimizer.state.values()]
 
     def restore(self, optimizer: Optimizer) -> None:
-        while len(optimizer.state) > len(self._sizes):
+        while len(optimizer.state) > self._entries:
             optimizer.state.popitem()
-        kept = zip(optimizer.state.values(), self._sizes, self._steps, self._products, strict=True)
-        for entry, size, step, product in kept:
-            while len(entry) > size:
-                entry.popitem()
+        for entry, step, product in zip(optimizer.state.values(), self._steps, self._products, strict=True):
             entry |= {} if step is None else {"step": step}
             entry |= {} if product is None else {"mu_product": product}
 

@@ -378,6 +378,25 @@ def test_resumed_in_the_middle(tmp_path: Path) -> None:
             same(plain, second)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "nadam", "sgd"])
+def test_counts_after_numbers_that_do_not_fit(tmp_path: Path, optimizer: str) -> None:
+    """What the host counted for a step that was not run then does not count, whatever of the state was new."""
+
+    def forget_some(trainer: Trainer) -> None:
+        state = trainer.optimizer.state_dict()
+        for key in list(state["state"])[-2:]:
+            del state["state"][key]
+        trainer.optimizer.load_state_dict(state)
+
+    trainers = []
+    for graph in (False, True):
+        steps = [Turn(_other_state, (9,)), Turn(forget_some, (12,))]
+        trainer, _ = run(tmp_path / str(graph), graph, optimizer=optimizer, epochs=4, callbacks=steps)
+        trainer.fit()
+        trainers.append(trainer)
+    same(*trainers)
+
+
 def _forget(trainer: Trainer) -> None:
     del trainer.model[3].p
 
