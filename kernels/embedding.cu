@@ -10,6 +10,7 @@
 // Memory: reads dy once and the index rows * columns / 32 times (from a cache), writes dw.
 // Operations: an addition (with scale, and a product) for each element of dy, a comparison for each number of the index that
 // is read. For tables of some thousand rows; a larger one pays for reading the index.
+// Source: Bengio, Ducharme, Vincent, Jauvin, "A neural probabilistic language model", JMLR 2003.
 #include "include/team.cuh"
 #include "include/types.cuh"
 
