@@ -11,7 +11,7 @@
 // Without weight decay p is not multiplied, so that an infinite p makes no NaN. Half types are computed in float32; p and
 // the moments are each rounded once, and p moves by moments that are not rounded yet. A block takes a chunk of one
 // parameter at a time. The rates lie in device memory, so that a recorded step (a CUDA graph) can be run again with
-// others.
+// others, and so does the flag by which nothing is changed (skip[0]): it is set where scaled gradients overflowed.
 //
 // Memory: reads p, g, m and v, writes p, m and v (amsgrad: and u).
 // Operations: about 12, a root and two divisions an element; memory-bound.
@@ -55,7 +55,9 @@ extern "C" __global__ void adam_step(
     const Tensors exp_avg_sqs,  // [count, sizes]
     const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part,
     const double* __restrict__ rates,  // [9]
-    int maximize) {
+    const int64* __restrict__ skip,    // [2] if skippable, else not read
+    int skippable, int maximize) {
+  if (skippable && skip[0]) return;
   const Rates r = rates_of(rates, maximize);
   for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
     const Chunk chunk = chunk_of(number, sizes, first_chunk, count, part);
@@ -80,7 +82,9 @@ extern "C" __global__ void adam_amsgrad_step(
     const Tensors max_exp_avg_sqs,  // [count, sizes]
     const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part,
     const double* __restrict__ rates,  // [9]
-    int maximize) {
+    const int64* __restrict__ skip,    // [2] if skippable, else not read
+    int skippable, int maximize) {
+  if (skippable && skip[0]) return;
   const Rates r = rates_of(rates, maximize);
   for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
     const Chunk chunk = chunk_of(number, sizes, first_chunk, count, part);

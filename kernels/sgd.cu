@@ -9,7 +9,8 @@
 //
 // Without weight decay p is not multiplied, so that an infinite p makes no NaN. Half types are computed in float32; p and v
 // are each rounded once, and p moves by the v that is not rounded yet. A block takes a chunk of one parameter at a time.
-// The rates lie in device memory, so that a recorded step (a CUDA graph) can be run again with others.
+// The rates lie in device memory, so that a recorded step (a CUDA graph) can be run again with others, and so does the flag
+// by which nothing is changed (skip[0]): it is set where scaled gradients overflowed.
 //
 // Memory: sgd_step reads p and g, writes p; sgd_momentum_step reads p, g and v, writes p and v.
 // Operations: up to 8 an element; memory-bound.
@@ -27,7 +28,9 @@ extern "C" __global__ void sgd_step(
     const ConstTensors grads,  // [count, sizes]
     const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part,
     const double* __restrict__ rates,  // [2]: lr, weight_decay
-    int maximize) {
+    const int64* __restrict__ skip,    // [2] if skippable, else not read
+    int skippable, int maximize) {
+  if (skippable && skip[0]) return;
   const acc_t lr = (acc_t)rates[0], weight_decay = (acc_t)rates[1];
   for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {
     const Chunk chunk = chunk_of(number, sizes, first_chunk, count, part);
@@ -46,7 +49,9 @@ extern "C" __global__ void sgd_momentum_step(
     const Tensors buffers,     // [count, sizes]
     const Sizes sizes, const Sizes first_chunk, int count, index_t chunks, index_t part,
     const double* __restrict__ rates,  // [4]: lr, weight_decay, momentum, keep
-    int first, int nesterov, int maximize) {
+    const int64* __restrict__ skip,    // [2] if skippable, else not read
+    int skippable, int first, int nesterov, int maximize) {
+  if (skippable && skip[0]) return;
   const acc_t lr = (acc_t)rates[0], weight_decay = (acc_t)rates[1];
   const acc_t momentum = (acc_t)rates[2], keep = (acc_t)rates[3];
   for (index_t number = (index_t)blockIdx.x; number < chunks; number += (index_t)gridDim.x) {

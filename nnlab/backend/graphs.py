@@ -21,7 +21,7 @@ import numpy as np
 from nnlab.backend import Backend
 from nnlab.errors import CaptureError
 
-ROOM = 1 << 12  # numbers of a step, 8 bytes each
+ROOM = 1 << 14  # numbers of a step, 8 bytes each
 
 
 class Recording(Protocol):

@@ -20,6 +20,7 @@ CUDA_KERNELS = frozenset(
         "conv_relu_max_pool",
         "cross_entropy",
         "dropout",
+        "embedding",
         "gru_cell",
         "local_response_norm",
         "lstm_cell",
@@ -40,6 +41,11 @@ def _load(package: str, name: str) -> ModuleType:
     return import_module(f"nnlab.ops.{package}.{name}")
 
 
+def has_kernels(be: Backend, name: str) -> bool:
+    """Whether operation ``name`` is computed by kernels on this device."""
+    return be.device.type != "cpu" and name in CUDA_KERNELS
+
+
 def body(be: Backend, name: str) -> ModuleType:
     """The module that computes operation ``name`` on this device: ``_cuda`` if the table lists it, else ``_numpy``."""
-    return _load("_cuda" if be.device.type != "cpu" and name in CUDA_KERNELS else "_numpy", name)
+    return _load("_cuda" if has_kernels(be, name) else "_numpy", name)

@@ -20,7 +20,10 @@ from __future__ import annotations
 from typing import Any
 
 from nnlab.backend import Backend
-from nnlab.ops import body
+from nnlab.ops import body, has_kernels
+
+ROWS = 33
+"""With ``skip``: skip[1] is less than this."""
 
 
 def step(
@@ -39,8 +42,12 @@ def step(
     weight_decay: float,
     decoupled: bool,
     maximize: bool,
+    skip: Any = None,
 ) -> None:
-    """Overwrite params and moments; grads are only read. ``max_exp_avg_sqs`` (u above) is None without amsgrad."""
+    """Overwrite params and moments; grads are only read. ``max_exp_avg_sqs`` (u above) is None without amsgrad.
+
+    ``skip`` (``nnlab/ops/loss_scale.py``): the step is one of skip[1] steps earlier, and changes nothing if skip[0].
+    """
     body(be, "adam").step(
         be,
         params=params,
@@ -56,4 +63,10 @@ def step(
         weight_decay=weight_decay,
         decoupled=decoupled,
         maximize=maximize,
+        **({} if skip is None else {"skip": skip}),
     )
+
+
+def can_skip(be: Backend) -> bool:
+    """Whether ``step`` takes a flag."""
+    return has_kernels(be, "adam")

@@ -50,10 +50,12 @@ def step(
     maximize: bool,
     decay: float,
     shrink: float,
+    skip: Any = None,
     **numbers: float | None,
 ) -> None:
     """Overwrite params and states; grads are only read. Lists are of equal length; arrays at one position have one
-    shape and dtype. ``numbers`` are the other names of the rule's formula."""
+    shape and dtype. ``numbers`` are the other names of the rule's formula. With ``skip``
+    (``nnlab/ops/loss_scale.py``) nothing changes if skip[0]."""
     body(be, "adaptive").step(
         be,
         rule,
@@ -63,5 +65,6 @@ def step(
         maximize=maximize,
         decay=decay,
         shrink=shrink,
+        skip=skip,
         **numbers,
     )

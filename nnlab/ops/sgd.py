@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnlab.backend import Backend
-from nnlab.ops import body
+from nnlab.ops import body, has_kernels
 
 
 def step(
@@ -33,9 +33,10 @@ def step(
     weight_decay: float,
     nesterov: bool,
     maximize: bool,
+    skip: Any = None,
 ) -> None:
     """Overwrite params and buffers; grads are only read. ``buffers`` is None without momentum; if ``first``, what they
-    hold does not matter."""
+    hold does not matter. With ``skip`` (``nnlab/ops/loss_scale.py``) nothing changes if skip[0]."""
     body(be, "sgd").step(
         be,
         params=params,
@@ -48,4 +49,10 @@ def step(
         weight_decay=weight_decay,
         nesterov=nesterov,
         maximize=maximize,
+        **({} if skip is None else {"skip": skip}),
     )
+
+
+def can_skip(be: Backend) -> bool:
+    """Whether ``step`` takes a flag."""
+    return has_kernels(be, "sgd")

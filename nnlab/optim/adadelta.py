@@ -49,6 +49,9 @@ class Adadelta(Optimizer):
         self._require_not_negative(group, "lr", "eps", "weight_decay")
         self._require(group, "rho", 0 <= group["rho"] <= 1, "be in [0, 1]")
 
+    def _can_skip(self, group: dict[str, Any], be: Backend) -> bool:
+        return True
+
     def _update(self, group: dict[str, Any], be: Backend, params: list[Tensor]) -> None:
         self._counted(params)
         states = {"square_avg": 0.0, "acc_delta": 0.0}

@@ -56,6 +56,9 @@ class Adagrad(Optimizer):
     def _check(self, group: dict[str, Any]) -> None:
         self._require_not_negative(group, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
 
+    def _can_skip(self, group: dict[str, Any], be: Backend) -> bool:
+        return not group["lr_decay"]  # else the rate depends on the number of steps
+
     def _update(self, group: dict[str, Any], be: Backend, params: list[Tensor]) -> None:
         for t, some in self._counted(params):
             lr = group["lr"] / (1 + (t - 1) * group["lr_decay"])

@@ -52,6 +52,9 @@ class Adam(Optimizer):
         self._require_not_negative(group, "lr", "eps", "weight_decay")
         self._require_betas(group)
 
+    def _can_skip(self, group: dict[str, Any], be: Backend) -> bool:
+        return ops.can_skip(be)
+
     def _update(self, group: dict[str, Any], be: Backend, params: list[Tensor]) -> None:
         for t, some in self._counted(params):
             ops.step(
@@ -69,6 +72,7 @@ class Adam(Optimizer):
                 weight_decay=group["weight_decay"],
                 decoupled=self.decoupled,
                 maximize=group["maximize"],
+                skip=self._skip,
             )
 
 

@@ -38,6 +38,8 @@ class Optimizer:
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
+        self._skip: Any = None  # the flag of the step that is being made (nnlab/ops/loss_scale.py)
+        self._settle: Callable[[], None] | None = None  # finds out how many steps were skipped
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
         if isinstance(params, (Tensor, dict)):
@@ -60,6 +62,32 @@ class Optimizer:
         """Whether a graph can hold its step: all its changing numbers reach the device as such (``numbers``)."""
         defining = next(kind for kind in type(self).__mro__ if "_update" in vars(kind))
         return bool(vars(defining).get("_capturable", False)) and type(self).step is Optimizer.step
+
+    def skippable(self) -> bool:
+        """Whether a device can skip its step by a flag that the host does not see (``GradScaler``): what the host works
+        out does not depend on how many steps were made, or the device can correct it."""
+        backends = {id(p._be): p._be for group in self.param_groups for p in group["params"]}
+        if len(backends) > 1 or not self.capturable():
+            return False
+        (be,) = backends.values()
+        return be.device.type != "cpu" and all(self._can_skip(group, be) for group in self.param_groups)
+
+    def _can_skip(self, group: dict[str, Any], be: Backend) -> bool:
+        return False
+
+    def begun(self) -> bool:
+        """Whether there is the state of all parameters that have a gradient."""
+        updated = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        return all(self._has_state(group, p) for group, p in updated)
+
+    def _has_state(self, group: dict[str, Any], param: Tensor) -> bool:
+        return param in self.state
+
+    def unmade(self, count: int, params: list[Tensor]) -> None:
+        """So many of the last steps of these parameters were skipped by the device: they do not count."""
+        for entry in (self.state[param] for param in params if param in self.state):
+            if "step" in entry:
+                entry["step"] -= count
 
     def _update(self, group: dict[str, Any], be: Backend, params: list[Tensor]) -> None:
         """Change these parameters of a group, which all have gradients and are on one device."""
@@ -155,7 +183,7 @@ class Optimizer:
             raise DeviceError(
                 f"[{self._name()}] a parameter is on {param.device} but its gradient on {param.grad.device}"
             )
-        if param.grad.shape != param.shape:
+        if param.grad._data.shape != param._data.shape:
             shapes = f"{tuple(param.shape)} but its gradient {tuple(param.grad.shape)}"
             raise ShapeError(f"[{self._name()}] a parameter has shape {shapes}")
 
@@ -206,6 +234,7 @@ class Optimizer:
             maximize=group["maximize"],
             decay=0 if decoupled else decay,
             shrink=1 - group["lr"] * decay if decoupled else 1,
+            skip=self._skip,
             **numbers,
         )
 
@@ -226,6 +255,8 @@ class Optimizer:
             ``{"state": {key: {name: tensor or number}}, "param_groups": [{option: value, "params": [key, ...]}]}``,
             where a key is the parameter's name if the optimizer was given names, else its number.
         """
+        if self._settle is not None:
+            self._settle()
         keys = self._keys()
         groups = []
         for group in self.param_groups:
@@ -242,6 +273,8 @@ class Optimizer:
         Raises:
             CheckpointError: the groups, parameters or shapes do not fit.
         """
+        if self._settle is not None:
+            self._settle()
         keys = {str(key): param_id for param_id, key in self._keys().items()}
         params = {id(p): p for group in self.param_groups for p in group["params"]}
         saved_groups = state_dict["param_groups"]

@@ -64,6 +64,9 @@ class RMSprop(Optimizer):
         self._require_not_negative(group, "lr", "eps", "weight_decay", "momentum")
         self._require(group, "alpha", 0 <= group["alpha"] <= 1, "be in [0, 1]")
 
+    def _can_skip(self, group: dict[str, Any], be: Backend) -> bool:
+        return True
+
     def _update(self, group: dict[str, Any], be: Backend, params: list[Tensor]) -> None:
         self._counted(params)
         states = {"square_avg": 0.0}

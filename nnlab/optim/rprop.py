@@ -55,6 +55,9 @@ class Rprop(Optimizer):
             group, "step_sizes", len(sizes) == 2 and 0 <= sizes[0] <= sizes[1], "be two numbers in order, from 0"
         )
 
+    def _can_skip(self, group: dict[str, Any], be: Backend) -> bool:
+        return True
+
     def _update(self, group: dict[str, Any], be: Backend, params: list[Tensor]) -> None:
         self._counted(params)
         (down, up), (least, most) = group["etas"], group["step_sizes"]

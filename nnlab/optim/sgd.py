@@ -55,6 +55,12 @@ class SGD(Optimizer):
                 f"dampening={group['dampening']!r}"
             )
 
+    def _can_skip(self, group: dict[str, Any], be: Backend) -> bool:
+        return ops.can_skip(be)
+
+    def _has_state(self, group: dict[str, Any], param: Tensor) -> bool:
+        return not group["momentum"] or "momentum_buffer" in self.state.get(param, {})
+
     def _update(self, group: dict[str, Any], be: Backend, params: list[Tensor]) -> None:
         momentum = group["momentum"]
         started = [p for p in params if "momentum_buffer" in self.state.get(p, {})] if momentum else []
@@ -74,4 +80,5 @@ class SGD(Optimizer):
                     weight_decay=group["weight_decay"],
                     nesterov=group["nesterov"],
                     maximize=group["maximize"],
+                    skip=self._skip,
                 )

@@ -57,7 +57,7 @@ class RunConfig(Settings):
         500, "Steps between checkpoints inside an epoch; 0: only at its end.", group="Running", low=0, extend=True
     )
     poll_every: int | None = option(
-        None, "Steps between looks at the loss; default: 1 on the CPU, 20 on a GPU.",
+        None, "Steps between looks at the loss; default: 1 on the CPU, 20 on a GPU and with --graph.",
         group="Running", low=1, extend=True,
     )  # fmt: skip
     graph: bool | None = option(

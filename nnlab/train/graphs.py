@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nnlab.autograd import Tensor
-from nnlab.autograd.amp import is_autocast_enabled
 from nnlab.autograd.shape import clone
 from nnlab.backend import get_backend
 from nnlab.backend.graphs import Changed
 from nnlab.cuda import CUDAGraph
 from nnlab.nn import Module
-from nnlab.precision import get_float32_conv_precision, get_float32_matmul_precision
+from nnlab.optim import Optimizer
+from nnlab.train import carried
 from nnlab.train.batches import Batch
+from nnlab.train.facts import Facts
 from nnlab.train.sums import examples
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ MOST = 8
 """Graphs at most, each of which keeps the memory of a step; steps of further shapes run without."""
 
 _FUTILE = 3  # graphs in a row that were dropped before they had run again
-_PLAIN = {bool, int, float, str, tuple, type(None)}  # attributes of modules that are compared
 
 
 class _Step:
@@ -41,13 +42,15 @@ class _Step:
             Exception: it cannot be recorded; nothing has happened.
         """
         self.inputs = [(clone(images), clone(target)) for images, target in group]
-        self.facts = facts(trainer)
-        self.kept = list(_arrays(trainer))  # facts know them by identity
         self.total = sum(examples(target) for _, target in group)
         before = _Host(trainer)
+        self.carried = carried.Fixed(trainer.model)
+        self.carried.place()
+        self.facts = Facts(trainer)
         try:
             with self.graph.record([*_tensors(trainer), *(one for pair in self.inputs for one in pair)]):
                 trainer.update(self.inputs)
+                self.carried.write()
             self.gradients = [(p, p.grad) for p in _parameters(trainer)]
             self.classified = trainer.sums.classified
         except BaseException:
@@ -63,20 +66,22 @@ class _Step:
         Raises:
             Changed: the step is another one by now; nothing has happened.
         """
-        if self.facts != facts(trainer):
+        if not self.facts.same():
             raise Changed("the network, its tensors or the Trainer's settings are not what they were")
-        before = _Host(trainer)
         with self.graph.warmup():
+            self.carried.bring()
             for mine, given in zip(self.inputs, group, strict=True):
                 for static, tensor in zip(mine, given, strict=True):
                     static._data[...] = tensor._data
         for parameter, gradient in self.gradients:
             parameter.grad = gradient
+        before = _Counts(trainer.optimizer)
         try:
-            self.graph.replay(trainer.optimizer.step)
+            self.graph.replay(_host_step(trainer))
         except BaseException:
-            before.restore(trainer)
+            before.restore(trainer.optimizer)
             raise
+        self.carried.place()
         trainer.sums.counted(self.total, self.classified)
 
 
@@ -103,9 +108,16 @@ class StepGraphs:
             reason = self._why_not()
             if reason is not None:
                 self._give_up(reason)
-        if not self.wanted:
+        begun = step.carried.begun() if step is not None and step.ready else carried.begun(self.trainer.model)
+        if not self.wanted or not begun:  # what a beginning is, only the model knows
             self.trainer.update(group)
             return
+        scaler = self.trainer.precision.scaler
+        if scaler.is_enabled() and step is not None:
+            if not self.trainer.optimizer.begun():  # all steps overflowed so far
+                self.trainer.update(group)
+                return
+            scaler.make_room(self.trainer.optimizer)
         if step is None:
             if len(self.steps) == MOST:
                 self.trainer.update(group)
@@ -155,14 +167,22 @@ class StepGraphs:
             return "every loss is looked at (poll_every 1)"
         if not trainer.optimizer.capturable():
             return f"{type(trainer.optimizer).__name__} keeps its numbers on the host"
+        if trainer.precision.scaler.is_enabled() and not trainer.optimizer.skippable():
+            return f"for {type(trainer.optimizer).__name__} the host must know which steps loss scaling skipped"
+        if isinstance(trainer.loss, Module) and any(module.carried for module in trainer.loss.modules()):
+            return "the loss carries state from batch to batch"
         for module in _modules(trainer):
-            if module.carried:
-                return f"{type(module).__name__} carries state from batch to batch"
             if module._pre_hooks or module._hooks:
                 return f"{type(module).__name__} has a hook, which a graph would not call"
         if any(p._hooks for p in _parameters(trainer)):
             return "a parameter has a hook, which a graph would not call"
         return None
+
+
+def _host_step(trainer: Trainer) -> Callable[[], Any]:
+    """The host's part of an update that a graph makes."""
+    scaler = trainer.precision.scaler
+    return partial(scaler.count, trainer.optimizer) if scaler.is_enabled() else trainer.optimizer.step
 
 
 class _Host:
@@ -171,10 +191,32 @@ class _Host:
     def __init__(self, trainer: Trainer) -> None:
         self._state = {param: dict(entry) for param, entry in trainer.optimizer.state.items()}
         self._sums = trainer.sums.examples, trainer.sums.classified
+        self._carried = carried.take(trainer.model)
+        self._pending = trainer.precision.scaler.pending()
 
     def restore(self, trainer: Trainer) -> None:
         trainer.optimizer.state = self._state
+        carried.put(trainer.model, self._carried)
+        trainer.precision.scaler.forget()
+        for steps, pending in self._pending:
+            steps.pending = pending
         trainer.sums.examples, trainer.sums.classified = self._sums
+
+
+class _Counts:
+    """The numbers of an optimizer's state: what its step changes on the host while a graph's numbers are renewed."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._entries = len(optimizer.state)
+        self._steps = [entry.get("step") for entry in optimizer.state.values()]
+        self._products = [entry.get("mu_product") for entry in optimizer.state.values()]
+
+    def restore(self, optimizer: Optimizer) -> None:
+        while len(optimizer.state) > self._entries:
+            optimizer.state.popitem()
+        for entry, step, product in zip(optimizer.state.values(), self._steps, self._products, strict=True):
+            entry |= {} if step is None else {"step": step}
+            entry |= {} if product is None else {"mu_product": product}
 
 
 def _modules(trainer: Trainer) -> Iterator[Module]:
@@ -196,38 +238,4 @@ def _tensors(trainer: Trainer) -> Iterator[Tensor]:
     for entry in trainer.optimizer.state.values():
         yield from (value for value in entry.values() if isinstance(value, Tensor))
     yield from trainer.sums.tensors()
-
-
-def _arrays(trainer: Trainer) -> Iterator[Any]:
-    return (tensor._data for tensor in _tensors(trainer))
-
-
-def facts(trainer: Trainer) -> list[Any]:
-    """All that decides what a step launches, as far as Python can tell: a graph does as long as they stay the same.
-
-    It is gathered before every step, so it is kept quick.
-    """
-    found: list[Any] = [
-        trainer.clip_norm,
-        id(trainer.loss),
-        is_autocast_enabled(trainer.device.type),
-        get_float32_matmul_precision(),
-        get_float32_conv_precision(),
-        *(id(tensor._data) for tensor in trainer.sums.tensors()),
-    ]
-    waiting: list[Any] = [trainer.model]
-    if isinstance(trainer.loss, Module):
-        waiting.append(trainer.loss)
-    while waiting:
-        module = waiting.pop()
-        if module is None:
-            continue
-        own = module.__dict__
-        found.append(id(module))
-        found.append(bool(own["_hooks"] or own["_pre_hooks"]))
-        found += [value for value in own.values() if type(value) in _PLAIN]
-        for tensors in (own["_parameters"], own["_buffers"]):
-            for tensor in tensors.values():
-                found += (None,) if tensor is None else (id(tensor._data), tensor._requires_grad, bool(tensor._hooks))
-        waiting += own["_modules"].values()
-    return found
+    yield from trainer.precision.scaler.tensors()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from nnlab.autograd import Tensor
 from nnlab.errors import CheckpointError
 from nnlab.random import default_generator
 from nnlab.train import carried
@@ -27,6 +32,45 @@ def save(trainer: Trainer, name: str) -> None:
         CheckpointError: the disk refused.
     """
     assert trainer.out is not None
+    weights, state = _gather(trainer)
+    last = name == "last"
+    files.save_checkpoint(
+        trainer.out / name,
+        weights=weights,
+        optimizer=trainer.optimizer.state_dict() if last else None,
+        carried=carried.take(trainer.model) if last else None,
+        state=state,
+        previous=trainer.out / "previous" if last else None,
+    )
+
+
+def keep(trainer: Trainer) -> files.Checkpoint:
+    """A checkpoint in the host's memory.
+
+    Raises:
+        Spoilt: nothing was kept.
+    """
+    weights, state = _gather(trainer)
+    return files.Checkpoint(
+        Path("memory"),
+        weights=_on_host(weights),
+        optimizer=_on_host(trainer.optimizer.state_dict()),
+        carried=_on_host(carried.take(trainer.model)),
+        state=deepcopy(state),
+    )
+
+
+def _on_host(tree: Any) -> Any:
+    """A nested state_dict with copies of its tensors as host arrays."""
+    if isinstance(tree, dict):
+        return {name: _on_host(value) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [_on_host(value) for value in tree]
+    return np.array(tree.detach().cpu().numpy()) if isinstance(tree, Tensor) else tree
+
+
+def _gather(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Weights, and all of a checkpoint that is JSON."""
     weights = trainer.model.state_dict()
     bad = first_bad(weights.items())
     if bad is not None or not math.isfinite(trainer.sums.loss):
@@ -45,15 +89,7 @@ def save(trainer: Trainer, name: str) -> None:
         "history": trainer.history,
         "best": trainer.best,
     }
-    last = name == "last"
-    files.save_checkpoint(
-        trainer.out / name,
-        weights=weights,
-        optimizer=trainer.optimizer.state_dict() if last else None,
-        carried=carried.take(trainer.model) if last else None,
-        state=state,
-        previous=trainer.out / "previous" if last else None,
-    )
+    return weights, state
 
 
 def restore(trainer: Trainer, name: str) -> None:
@@ -71,6 +107,15 @@ def restore(trainer: Trainer, name: str) -> None:
             hint = "the checkpoint before it can be used: fit(resume='previous'), or --resume --previous"
             raise CheckpointError(f"{error}; {hint}") from error
         raise
+    put_back(trainer, found)
+
+
+def put_back(trainer: Trainer, found: files.Checkpoint) -> None:
+    """Return to a checkpoint.
+
+    Raises:
+        CheckpointError: it belongs to another model or other data.
+    """
     state = found.state
     for what, now in trainer.training.identity().items():
         then = state["loader"].get(what)

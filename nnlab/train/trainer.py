@@ -44,7 +44,8 @@ class Trainer:
     NaN or infinity stops the run, before it reaches a checkpoint. On the CPU every loss is looked at before the update,
     and the step is replayed with a look at each layer. On a GPU the running sum of losses is looked at every
     ``poll_every`` steps, so that the GPU is not made to wait; if it is spoilt, the Trainer returns to the last
-    checkpoint and repeats the steps since then (they are deterministic) with a look at each.
+    checkpoint and repeats the steps since then (they are deterministic) with a look at each. Without a run folder such
+    checkpoints are kept in the host's memory. So the error is the same, and only comes later.
 
     Args:
         model: moved to ``device``.
@@ -62,7 +63,7 @@ class Trainer:
         precision: ``float32`` (the default), ``tf32``, ``bf16`` or ``fp16`` (:mod:`nnlab.train.mixed`), of validation
             too. With ``fp16`` a step whose gradients overflow changes no weight.
         checkpoint_every: steps between checkpoints inside an epoch; 0: none.
-        poll_every: steps between looks at the loss; default 1 on the CPU, 20 on a GPU; always 1 without ``out``.
+        poll_every: steps between looks at the loss; default 1 on the CPU, 20 on a GPU and where a graph is asked for.
         fast_dev_run: one epoch of three batches.
         overfit_batches: if positive, train and validate on the first so many batches.
         graph: record the whole step (forward, backward, update) of each shape of batches as a CUDA graph and run that
@@ -133,8 +134,9 @@ class Trainer:
         self.out = Path(out) if out is not None else None
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.checkpoint_every = checkpoint_every
-        # On the CPU a look costs nothing; without a checkpoint there is nothing to go back to after a late one.
-        self.poll_every = 1 if self.out is None else poll_every or (20 if self.device.type == "cuda" else 1)
+        seldom = self.device.type == "cuda" or (graph is True and self.device.type != "cpu")
+        self.poll_every = poll_every or (20 if seldom else 1)  # on the CPU a look costs nothing
+        self._kept: files.Checkpoint | None = None  # the last one, without a run folder
         self.strict = False
         self.unit = unit
         self.callbacks = list(callbacks)
@@ -198,9 +200,9 @@ class Trainer:
         if isinstance(resume, str) or (resume and self.out is not None and files.exists(self.out / "last")):
             self.restore(resume if isinstance(resume, str) else "last")
             self.note(f"continuing in epoch {self.epoch + 1} after batch {self.batch} (step {self.step})")
-        elif self.out is not None:
+        else:
             try:
-                self.save()
+                self._checkpoint()
             except state.Spoilt as trouble:
                 raise NonFiniteError(f"[Trainer] {trouble} before the first step") from None
 
@@ -232,9 +234,8 @@ class Trainer:
             self._call("on_batch_end")
             if self._signals.caught is not None:
                 self._leave()
-            due = self.out is not None and self.checkpoint_every and self.step % self.checkpoint_every == 0
-            if due and not last:
-                self.save()
+            if self.checkpoint_every and self.step % self.checkpoint_every == 0 and not last:
+                self._checkpoint()
                 mark = time.perf_counter()
 
     def _step(self, group: list[Batch]) -> None:
@@ -302,10 +303,9 @@ class Trainer:
         improved = self.best is None or sign * row[name] > sign * self.best["value"]
         if improved:
             self.best = {"epoch": self.epoch, "name": name, "value": row[name]}
-        if self.out is not None:
-            if improved:
-                state.save(self, "best")
-            self.save()
+        if self.out is not None and improved:
+            state.save(self, "best")
+        self._checkpoint()
         for callback in self.callbacks:
             callback.on_epoch_end(self, row)
         if self._signals.caught is not None:
@@ -332,6 +332,13 @@ class Trainer:
     def save(self) -> None:
         """Save ``last``; the one before it is kept as ``previous``."""
         state.save(self, "last")
+
+    def _checkpoint(self) -> None:
+        """What :meth:`_go_back` returns to, where it may be asked to."""
+        if self.out is not None:
+            self.save()
+        elif self.poll_every > 1:
+            self._kept = state.keep(self)
 
     def restore(self, name: str = "last") -> None:
         """Return to a checkpoint of the run folder.
@@ -360,9 +367,12 @@ class Trainer:
         raise NonFiniteError(f"{culprit} ({where}){kept}. A smaller learning rate or gradient clipping may help")
 
     def _go_back(self, trouble: str) -> None:
-        if self.strict or self.out is None:
+        if self.strict or (self.out is None and self._kept is None):
             raise NonFiniteError(f"[Trainer] {trouble} (epoch {self.epoch + 1}, batch {self.batch})")
-        self.restore()
+        if self.out is not None:
+            self.restore()
+        elif self._kept is not None:
+            state.put_back(self, self._kept)
         self.strict, self.poll_every = True, 1
         self.note(f"{trouble}: going back to step {self.step} to find the layer")
         self._call("on_fit_start")

@@ -65,6 +65,21 @@ def test_run_folder(trained: Path) -> None:
     assert [row["step"] for row in read_log(trained)] == [23, 46, 69]
 
 
+def test_graphs(text: Path, tmp_path: Path) -> None:
+    """The flag of ``nnlab train``: the same losses on ``emulated``, and a note where it cannot be."""
+    usual = (
+        "lm", "train", "--data", text, *SMALL[:-1], "emulated", "--layers", 2, "--length", 15, "--batch-size", 48,
+        "--val-fraction", 0.01,
+    )  # fmt: skip
+    rows = []
+    for flag in ("--graph", "--no-graph"):
+        assert "no graph" not in ok(*usual, flag, "--epochs", 2, "--out", tmp_path / flag)
+        rows.append([(row["train_loss"], row["val_loss"]) for row in read_log(tmp_path / flag)])
+    assert rows[0] == rows[1] and len(rows[0]) == 2
+    shown = ok(*usual, "--graph", "--poll-every", 1, "--epochs", 1, "--fast-dev-run", "--out", tmp_path / "looks")
+    assert "no graph: every loss is looked at (poll_every 1)" in shown
+
+
 def test_eval(trained: Path, text: Path, tmp_path: Path) -> None:
     rows, shown = read_log(trained), ok("lm", "eval", "--checkpoint", trained)
     assert f"on 399 characters of the held-out end of {text}" in shown

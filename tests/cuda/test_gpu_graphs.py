@@ -9,10 +9,13 @@ import pytest
 
 import nnlab
 from nnlab import nn, optim
+from nnlab.amp import GradScaler
 from nnlab.backend import get_backend
 from nnlab.cuda import CUDAGraph, graph
 from nnlab.errors import CaptureError
 from nnlab.models import lenet5
+from nnlab.text import BitsPerCharacter, CharModel, TextStreams
+from nnlab.train import Trainer
 
 pytestmark = pytest.mark.gpu
 
@@ -82,6 +85,44 @@ def test_same_bits(optimizer: str) -> None:
     assert len(set(losses)) == 6
     for name, value in weights.items():
         np.testing.assert_array_equal(graph_weights[name], value, err_msg=name)
+
+
+def _fit(kind: str, recorded: bool) -> tuple[list[float], dict[str, np.ndarray], list[int]]:
+    """A Trainer's losses, weights and replays: a character model that carries its state; float16 with overflows."""
+    nnlab.manual_seed(3)
+    if kind == "text":
+        ids = np.random.default_rng(3).integers(0, 5, 3 * 53 + 1)
+        model: Any = CharModel(5, embedding_dim=8, hidden_size=16, num_layers=2, dropout=0.2)
+        batches, options = TextStreams(ids, 3, 7), {"loss": BitsPerCharacter()}
+    else:
+        rng = np.random.default_rng(4)
+        drawn = [(rng.standard_normal((16, 32)).astype(np.float32), rng.integers(0, 8, 16)) for _ in range(7)]
+        batches = [(nnlab.from_numpy(x), nnlab.from_numpy(target)) for x, target in drawn]
+        model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 8))
+        options = {"precision": "fp16"}
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    trainer = Trainer(
+        model, optimizer, batches, epochs=4, clip_norm=0.5, device=DEVICE, graph=recorded, poll_every=50, **options
+    )
+    if kind == "fp16":
+        trainer.precision.scaler = GradScaler(DEVICE, growth_factor=4.0, growth_interval=2)
+    rows = trainer.fit()
+    assert trainer.graphs.reason is None, trainer.graphs.reason
+    found = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
+    found["scale"] = np.asarray(trainer.precision.scaler.get_scale())
+    found["steps"] = np.asarray([entry["step"] for entry in optimizer.state_dict()["state"].values()])
+    return [row["train_loss"] for row in rows], found, [step.replays for step in trainer.graphs.steps.values()]
+
+
+@pytest.mark.parametrize("kind", ["text", "fp16"])
+def test_a_trainer_with_state_or_loss_scaling(kind: str) -> None:
+    losses, plain, _ = _fit(kind, recorded=False)
+    graph_losses, graph, replays = _fit(kind, recorded=True)
+    assert sum(replays) > 10
+    assert graph_losses == losses
+    for name, value in plain.items():
+        np.testing.assert_array_equal(graph[name], value, err_msg=name)
+    assert kind == "text" or plain["steps"][0] < 28  # some overflowed
 
 
 def test_a_look_is_refused_and_the_card_goes_on() -> None:

@@ -16,6 +16,7 @@ from nnlab.data import ArrayImages, DataLoader, transforms
 from nnlab.models.lenet import LeNet5
 from nnlab.optim import lr_scheduler
 from nnlab.train import Callback, Trainer
+from nnlab.train.facts import Facts
 from tests import emulator
 
 EMULATED = emulator.backend()
@@ -377,6 +378,77 @@ def test_resumed_in_the_middle(tmp_path: Path) -> None:
             same(plain, second)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "nadam", "sgd"])
+def test_counts_after_numbers_that_do_not_fit(tmp_path: Path, optimizer: str) -> None:
+    """What the host counted for a step that was not run then does not count, whatever of the state was new."""
+
+    def forget_some(trainer: Trainer) -> None:
+        state = trainer.optimizer.state_dict()
+        for key in list(state["state"])[-2:]:
+            del state["state"][key]
+        trainer.optimizer.load_state_dict(state)
+
+    trainers = []
+    for graph in (False, True):
+        steps = [Turn(_other_state, (9,)), Turn(forget_some, (12,))]
+        trainer, _ = run(tmp_path / str(graph), graph, optimizer=optimizer, epochs=4, callbacks=steps)
+        trainer.fit()
+        trainers.append(trainer)
+    same(*trainers)
+
+
+def _forget(trainer: Trainer) -> None:
+    del trainer.model[3].p
+
+
+def _call(trainer: Trainer) -> None:
+    trainer.model[0].padding = [1, 1]
+
+
+DIFFERENCES: dict[str, Any] = {
+    **CHANGES,
+    "hook": lambda t: t.model[0].register_forward_hook(lambda *given: None),
+    "pre-hook": lambda t: t.model[0].register_forward_pre_hook(lambda *given: None),
+    "hook of a weight": lambda t: t.model[0].weight.register_hook(lambda gradient: None),
+    "layer": lambda t: t.model.__setitem__(1, nn.Tanh()),
+    "further layer": lambda t: t.model.append(nn.Identity()),
+    "model": lambda t: setattr(t, "model", network().to("emulated")),
+    "loss": lambda t: setattr(t, "loss", nn.CrossEntropyLoss().to("emulated")),
+    "function as the loss": lambda t: setattr(t, "loss", nn.functional.cross_entropy),
+    "option of the loss": lambda t: setattr(t.loss, "label_smoothing", 0.2),
+    "parameter": lambda t: setattr(t.model[0], "bias", nn.Parameter(t.model[0].bias.detach().clone())),
+    "parameter on the same array": lambda t: setattr(t.model[0], "bias", nn.Parameter(t.model[0].bias.detach())),
+    "no bias": lambda t: setattr(t.model[0], "bias", None),
+    "sums": lambda t: setattr(t.sums, "_loss", t.sums._loss.clone()),
+    "an attribute that is gone": _forget,
+    "an attribute that was no plain value": lambda t: setattr(t.model[4], "extra", None),
+    "a new attribute": lambda t: setattr(t.model[4], "another", None),
+    "an attribute that is none any more": _call,
+    "precision of products": lambda t: nnlab.set_float32_matmul_precision("high"),
+    "precision of convolutions": lambda t: nnlab.set_float32_conv_precision("medium"),
+}
+for _same in ("other state", "options"):  # the optimizer's numbers notice those
+    del DIFFERENCES[_same]
+
+
+@pytest.mark.parametrize("difference", [None, *DIFFERENCES])
+def test_each_fact_is_compared(tmp_path: Path, difference: str | None) -> None:
+    trainer, _ = run(tmp_path, True, epochs=1)
+    trainer.model[4].extra = [1]
+    facts = Facts(trainer)
+    assert facts.same()
+    before = nnlab.get_float32_matmul_precision(), nnlab.get_float32_conv_precision()
+    try:
+        if difference is not None:
+            DIFFERENCES[difference](trainer)
+        assert facts.same() == (difference is None)
+        with nnlab.autocast("emulated", "float16"):
+            assert not facts.same()
+    finally:
+        nnlab.set_float32_matmul_precision(before[0])
+        nnlab.set_float32_conv_precision(before[1])
+
+
 class Stop(Exception):
     pass
 
@@ -423,3 +495,21 @@ def test_a_spoilt_loss_is_found_as_without(tmp_path: Path) -> None:
         "no graph: every loss is looked at (poll_every 1)",
     ]
     assert graph.step == 21
+
+
+def test_without_a_folder_and_without_a_word_of_looks(tmp_path: Path) -> None:
+    """A graph that is asked for looks at the loss once in 20 steps; nothing else changes."""
+    trainers = []
+    for graph in (False, True):
+        trainer, notes = run(tmp_path, graph, poll_every=None)
+        trainer = Trainer(
+            trainer.model, trainer.optimizer, trainer.train_loader, epochs=3, device="emulated", graph=graph,
+            callbacks=[notes],
+        )  # fmt: skip
+        trainer.fit()
+        assert notes.texts == []
+        assert trainer.poll_every == (20 if graph else 1)
+        trainers.append(trainer)
+    same(*trainers)
+    assert sum(step.replays for step in trainers[1].graphs.steps.values()) > 10
+    assert not list(tmp_path.iterdir())

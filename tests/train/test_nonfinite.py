@@ -64,15 +64,38 @@ def test_infinite_output_names_the_layer(tmp_path: Path, poll: int, saved: bool)
     with pytest.raises(NonFiniteError, match=r"\[3 Wild\] its output holds .* infinite of 1152 values") as error:
         trainer.fit()
     assert "epoch 2, batch 4" in str(error.value)
+    assert trainer.step == 10
+    assert len(switch.notes) == (0 if poll == 1 else 1)
     if saved:
         state = read_checkpoint(tmp_path / "run" / "last")
         assert state.state["step"] == 9
         assert all(np.isfinite(array).all() for array in state.weights.values())
-        assert len(switch.notes) == (0 if poll == 1 else 1)
         wild.on = False
         again = make_trainer(out, model=model)
         again.fit(resume=True)
         assert again.step == 21
+
+
+@pytest.mark.parametrize("every", [0, 3])
+def test_a_late_look_without_a_folder(every: int) -> None:
+    """Weights, moments, history and counts are those of a run that looked at each loss."""
+    found = []
+    for poll in (1, 7):
+        model, wild = _model("output")
+        switch = Switch(wild, 10)
+        trainer = make_trainer(None, model=model, poll_every=poll, checkpoint_every=every, callbacks=[switch])
+        with pytest.raises(NonFiniteError) as error:
+            trainer.fit()
+        arrays = {name: value.numpy() for name, value in trainer.model.state_dict().items()}
+        arrays |= {f"{p.shape}.{n}": v for p, e in trainer.optimizer.state.items() for n, v in e.items()}
+        arrays = {name: np.array(v.numpy() if hasattr(v, "numpy") else v) for name, v in arrays.items()}
+        losses = [row["train_loss"] for row in trainer.history]
+        found.append((arrays, losses, trainer.epoch, trainer.batch, trainer.step, str(error.value)))
+    for name, value in found[0][0].items():
+        np.testing.assert_array_equal(value, found[1][0][name], name)
+    assert found[0][1:] == found[1][1:]
+    trouble, begin = ("the loss is NaN or infinite", 7) if every == 0 else ("0.weight holds NaN or infinity", 9)
+    assert switch.notes == [f"{trouble}: going back to step {begin} to find the layer"]
 
 
 def test_late_look_finds_the_exact_step(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from nnlab.backend import Backend
 from nnlab.backend.graphs import numbers
 from nnlab.cuda.launch import Kernel
-from nnlab.ops._cuda import tensors
+from nnlab.ops._cuda import skips, tensors
 from nnlab.ops._cuda.in_place import contiguous
 
 _TABLE = f"scalar*[{tensors.TENSORS}]"
@@ -18,6 +18,7 @@ _STEP = Kernel(
         **dict.fromkeys(("params", "grads"), _TABLE),
         **tensors.PARAMETERS,
         "rates": "float64*",
+        **skips.PARAMETERS,
         "maximize": "int32",
     },
 )
@@ -28,6 +29,7 @@ _MOMENTUM_STEP = Kernel(
         **dict.fromkeys(("params", "grads", "buffers"), _TABLE),
         **tensors.PARAMETERS,
         "rates": "float64*",
+        **skips.PARAMETERS,
         **dict.fromkeys(("first", "nesterov", "maximize"), "int32"),
     },
 )
@@ -46,12 +48,14 @@ def step(
     weight_decay: float,
     nesterov: bool,
     maximize: bool,
+    skip: Any = None,
 ) -> None:
     given = (lr, weight_decay) if buffers is None else (lr, weight_decay, momentum, 1 - dampening)
-    rates = numbers(be, given, arrays=[*params, *(buffers or [])], flags=(first, nesterov, maximize))
+    flags = (first, nesterov, maximize, *skips.identity(skip))
+    rates = numbers(be, given, arrays=[*params, *(buffers or [])], flags=flags)
     if rates is None:
         return
-    common: dict[str, Any] = {"rates": rates, "maximize": int(maximize)}
+    common: dict[str, Any] = {"rates": rates, **skips.values(be, skip), "maximize": int(maximize)}
     flat_grads = [be.xp.asarray(grad, order="C") for grad in grads]
     with contiguous(be, *params) as p, contiguous(be, *(buffers or [])) as v:
         if buffers is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nnlab.backend import Backend, graphs
+from nnlab.ops._numpy.loss_scale import skipping
 from nnlab.ops._numpy.sgd import downhill, pieces
 
 # Of all numbers those that are others from step to step: a recorded step reads them from device memory.
@@ -22,27 +23,30 @@ def step(
     maximize: bool,
     decay: float,
     shrink: float,
+    skip: Any = None,
     **numbers: float | None,
 ) -> None:
     update, shrinks = RULES[rule], shrink != 1
     given: dict[str, Any] = {**numbers, "shrink": shrink}
     recorded = None
+    written = [array for arrays in (params, *states.values()) for array in arrays]
     if graphs.recording():
-        arrays = [array for arrays in (params, *states.values()) for array in arrays]
+        arrays = [*written, *([] if skip is None else [skip])]
         flags = (rule, maximize, decay, shrinks, *(value for name, value in given.items() if name not in _CHANGING))
         changing = {name: value for name, value in given.items() if name in _CHANGING}
         recorded = graphs.numbers(be, list(changing.values()), arrays=arrays, flags=flags)
         if recorded is None:
             return
-    for whole in zip(params, grads, *states.values(), strict=True):
-        if recorded is not None:
-            given |= dict(zip(changing, recorded.astype(whole[0].dtype), strict=True))
-        others = {name: value for name, value in given.items() if name != "shrink"}
-        for p, g, *state in pieces(be, list(whole)):
-            g = downhill(be.xp, p, g, decay, maximize)
-            if shrinks:
-                p *= given["shrink"]
-            update(be.xp, p=p, g=g, **dict(zip(states, state, strict=True)), **others)
+    with skipping(be, skip, written):
+        for whole in zip(params, grads, *states.values(), strict=True):
+            if recorded is not None:
+                given |= dict(zip(changing, recorded.astype(whole[0].dtype), strict=True))
+            others = {name: value for name, value in given.items() if name != "shrink"}
+            for p, g, *state in pieces(be, list(whole)):
+                g = downhill(be.xp, p, g, decay, maximize)
+                if shrinks:
+                    p *= given["shrink"]
+                update(be.xp, p=p, g=g, **dict(zip(states, state, strict=True)), **others)
 
 
 # Each rule reads g, which may be the caller's, and overwrites the others.

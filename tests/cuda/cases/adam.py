@@ -71,6 +71,25 @@ def a_step_of_size_1_with_decay_of_its_own(case: Case) -> None:
     _step(case, [[a] for a in arrays], [case.normal(5)], False, weight_decay=0.5, **o)
 
 
+def skipped(case: Case) -> None:
+    """By the flag nothing changes; without it the step is an earlier one, by as many as were skipped before."""
+    o = {"lr": 0.1, "beta1": 0.5, "beta2": 0.75, "eps": 0.1, "weight_decay": 0.1, "decoupled": False, "maximize": False}
+    for amsgrad in (False, True):
+        for flag, before in ((1, 0), (0, 2), (0, kernels.ROWS - 1)):
+            p, m, g = (case.normal(7) for _ in range(3))
+            v, u = (case.uniform(0.1, 2, 7) for _ in range(2))
+            there = [case.put(a) for a in (p, m, v, u)]
+            kernels.step(
+                case.be, params=there[:1], grads=[case.put(g)], exp_avgs=there[1:2], exp_avg_sqs=there[2:3],
+                max_exp_avg_sqs=there[3:] if amsgrad else None, t=35, skip=case.put(np.array([flag, before])), **o,
+            )  # fmt: skip
+            found = tuple(there if amsgrad else there[:3])
+            if flag:
+                case.compare(found, None, lambda *same: same, *((p, m, v, u) if amsgrad else (p, m, v)))
+            else:
+                case.compare(found, 8, _oracle, p, g, m, v, u if amsgrad else None, scale=1, t=35 - before, **o)
+
+
 def nan_and_infinity(case: Case) -> None:
     """NaN stays in the largest moment; without weight decay an infinite parameter stays."""
     o = {"t": 1, "lr": 0.5, "beta1": 0.9, "beta2": 0.5, "eps": 0.1, "weight_decay": 0.0, "decoupled": False}

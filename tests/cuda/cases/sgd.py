@@ -64,6 +64,23 @@ def without_decay_infinity_stays(case: Case) -> None:
     case.compare((param,), None, _oracle, p, g, None, weight_decay=0.0, **o)
 
 
+def skipped(case: Case) -> None:
+    o = {"lr": 0.5, "dampening": 0.1, "nesterov": True, "maximize": False, "weight_decay": 0.1, "first": False}
+    for momentum in (0.0, 0.9):
+        for flag in (1, 0):
+            p, g, v = (case.normal(7) for _ in range(3))
+            param, buffer, skip = case.put(p), case.put(v), case.put(np.array([flag, 1]))
+            buffers = [buffer] if momentum else None
+            kernels.step(
+                case.be, params=[param], grads=[case.put(g)], buffers=buffers, momentum=momentum, skip=skip, **o
+            )
+            found = (param, buffer) if momentum else (param,)
+            if flag:
+                case.compare(found, None, lambda *same: same, *((p, v) if momentum else (p,)))
+            else:
+                case.compare(found, 4, _oracle, p, g, v if momentum else None, scale=1, momentum=momentum, **o)
+
+
 def standard(case: Case) -> None:
     o = {"first": False, "lr": 0.5, "dampening": 0.1, "nesterov": True, "maximize": False, "weight_decay": 0.1}
     for momentum in (0.0, 0.9):
