@@ -1,7 +1,7 @@
 """Indexing, gathering and index assignment.
 
-The gradient of an indexed read adds up at the positions read. Where positions can repeat, they are sorted and summed by
-segment in a fixed order: the same bits every time, on every device.
+The gradient of an indexed read adds up at the positions read. Where positions can repeat, that is a sum of rows by
+index (``nnlab/ops/embedding.py``), in a fixed order: the same bits every time, on every device.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nnlab.autograd.reduce import one_dim
 from nnlab.autograd.tape import Node, Op, TensorCore
 from nnlab.errors import ShapeError, complaint
+from nnlab.ops.embedding import sum_rows
 
 if TYPE_CHECKING:
     from nnlab.autograd.tensor import Tensor
@@ -34,16 +35,8 @@ def is_basic(index: Any) -> bool:
 
 
 def scatter_sum(be: Any, values: Any, positions: Any, size: int) -> Any:
-    """``out[positions[i]] += values[i]`` over a flat output, summed by sorted segments (deterministic)."""
-    xp = be.xp
-    out = xp.zeros(size, dtype=values.dtype)
-    if values.size == 0:
-        return out
-    order = xp.argsort(positions, kind="stable")
-    ordered = positions[order]
-    starts = xp.flatnonzero(xp.concatenate([xp.ones(1, dtype=bool), ordered[1:] != ordered[:-1]]))
-    out[ordered[starts]] = xp.add.reduceat(values[order], starts)
-    return out
+    """``out[positions[i]] += values[i]`` over a flat output, in the order of i."""
+    return sum_rows(be, dy=values[:, None], index=positions, rows=size, scale=None).reshape(size)
 
 
 class GetItem(Op):

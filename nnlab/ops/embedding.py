@@ -1,8 +1,8 @@
 """Sum of rows by index, the gradient of a table look-up.
 
 ``dw[i] = sum of dy[j] * scale[j] over all j with index[j] = i``: dy (n, D), index (n,) integers in 0..rows-1, scale
-(n,) or None, dw (rows, D). The positions are sorted by index and added up by segments in their order, half types in
-float32: the same bits every time.
+(n,) or None, dw (rows, D). A row's terms are added up in the order of their positions, half types in float32: the same
+bits every time.
 """
 
 from __future__ import annotations

@@ -12,8 +12,10 @@ import pytest
 import nnlab
 from nnlab import nn
 from nnlab.autograd.embedding import embedding
+from nnlab.backend import emulated
 from nnlab.errors import ArgumentError, DtypeError, NNLabError, ShapeError
 from nnlab.nn import functional as F
+from nnlab.ops._cuda import embedding as kernels
 from nnlab.testing import gradcheck, gradgradcheck
 from tests.nn.peer import normals
 from tests.nn.sequence_cases import INDEX
@@ -166,3 +168,18 @@ def test_rows_are_limited_in_place_only_where_read() -> None:
 def test_errors(call: Callable[[], Any], error: type[NNLabError], message: str) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         call()
+
+
+@pytest.mark.skipif(emulated.why_unusable() is not None, reason="kernels cannot run on this CPU")
+@pytest.mark.parametrize("rows", [5, 4000])
+def test_reads_at_repeated_positions_through_kernels(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By both ways of ``nnlab/ops/_cuda/embedding.py``: the same bits as one after another; NaN stays where it is."""
+    monkeypatch.setattr(kernels, "SEARCHED", 1000)
+    x = nnlab.randn(rows, 3, device="emulated", requires_grad=True)
+    index, dy = np.array([4, 0, 4, 4, 2]), np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    dy[4] = np.nan
+    expected = np.zeros((rows, 3), np.float32)
+    for row, each in zip(index, dy, strict=True):
+        expected[row] += each
+    x[nnlab.tensor(index, device="emulated")].backward(nnlab.tensor(dy, device="emulated"))
+    np.testing.assert_array_equal(x.grad.cpu().numpy(), expected)
