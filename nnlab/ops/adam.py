@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnlab.backend import Backend
-from nnlab.ops import body, has_kernels
+from nnlab.ops import body
 
 ROWS = 33
 """With ``skip``: skip[1] is less than this."""
@@ -65,8 +65,3 @@ def step(
         maximize=maximize,
         **({} if skip is None else {"skip": skip}),
     )
-
-
-def can_skip(be: Backend) -> bool:
-    """Whether ``step`` takes a flag."""
-    return has_kernels(be, "adam")

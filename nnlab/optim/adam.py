@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from nnlab.autograd import Tensor
 from nnlab.backend import Backend
 from nnlab.ops import adam as ops
+from nnlab.ops import has_kernels
 from nnlab.optim.optimizer import Optimizer, Parameters
 
 
@@ -53,7 +54,7 @@ class Adam(Optimizer):
         self._require_betas(group)
 
     def _can_skip(self, group: dict[str, Any], be: Backend) -> bool:
-        return ops.can_skip(be)
+        return has_kernels(be, "adam")
 
     def _update(self, group: dict[str, Any], be: Backend, params: list[Tensor]) -> None:
         for t, some in self._counted(params):

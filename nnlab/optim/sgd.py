@@ -7,6 +7,7 @@ from typing import Any
 from nnlab.autograd import Tensor
 from nnlab.backend import Backend
 from nnlab.errors import ArgumentError
+from nnlab.ops import has_kernels
 from nnlab.ops import sgd as ops
 from nnlab.optim.optimizer import Optimizer, Parameters
 
@@ -56,7 +57,7 @@ class SGD(Optimizer):
             )
 
     def _can_skip(self, group: dict[str, Any], be: Backend) -> bool:
-        return ops.can_skip(be)
+        return has_kernels(be, "sgd")
 
     def _has_state(self, group: dict[str, Any], param: Tensor) -> bool:
         return not group["momentum"] or "momentum_buffer" in self.state.get(param, {})

@@ -195,6 +195,7 @@ def test_recorded() -> None:
         np.testing.assert_array_equal(dw.cpu().numpy(), w.grad.cpu().numpy())
 
 
+@pytest.mark.torch
 def test_peer() -> None:
     """Of PyTorch in float64."""
     torch = pytorch()
