@@ -117,12 +117,12 @@ def test_training_follows_the_cpu() -> None:
         np.testing.assert_allclose(value, host_weights[name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def _alexnet(steps: int) -> list[float]:
-    """Losses of AlexNet on sixteen images of noise, with momentum and dropout."""
+def _alexnet(steps: int, images: int = 16) -> list[float]:
+    """Losses of AlexNet on some images of noise, with momentum and dropout."""
     nnlab.manual_seed(0)
     model = alexnet(num_classes=10, dropout=0.2).to("cuda")
-    x = nnlab.from_numpy(rng(122).standard_normal((16, 3, 95, 95)).astype(np.float32)).to("cuda")
-    target = nnlab.from_numpy(np.arange(16) % 10).to("cuda")
+    x = nnlab.from_numpy(rng(122).standard_normal((images, 3, 95, 95)).astype(np.float32)).to("cuda")
+    target = nnlab.from_numpy(np.arange(images) % 10).to("cuda")
     optimizer = nnlab.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     losses = []
     for _ in range(steps):
