@@ -276,33 +276,24 @@ class GradScaler:
             self._bring()
         elif not any(self._flags.values()):
             raise GraphError("[GradScaler] update() was called without a step()")
-        elif self._home is not None and all(self._on_home(key) for key in self._flags):
+        else:
+            assert self._home is not None  # unscale_() was called
             be, scale, tracker = self._home
+            if all(self._on_home(key) for key in self._flags):
+                finite = loss_scale.all_of(be, flags=[flag for flags in self._flags.values() for _, flag in flags])
+            else:  # gradients are on several devices
+                finite = be.asarray(np.asarray(all(self._finite(key) for key in self._flags)))
             loss_scale.update(
                 be,
                 scale=scale._data,
                 tracker=tracker._data,
-                finite=loss_scale.all_of(be, flags=[flag for flags in self._flags.values() for _, flag in flags]),
+                finite=finite,
                 growth_factor=self._growth_factor,
                 backoff_factor=self._backoff_factor,
                 growth_interval=self._growth_interval,
             )
             self._stale = True
-        else:
-            self._update(all(self._finite(key) for key in self._flags))
         self.forget()
-
-    def _update(self, finite: bool) -> None:
-        """The same on the host, where gradients are on several devices."""
-        self._known()
-        self._growth_tracker = self._growth_tracker + 1 if finite else 0
-        if not finite:
-            self._scale *= self._backoff_factor
-        elif self._growth_tracker == self._growth_interval:
-            self._growth_tracker = 0
-            grown = self._scale * self._growth_factor
-            self._scale = grown if grown <= _LARGEST else self._scale
-        self._bring()
 
     def forget(self) -> None:
         """What belongs to a step that is over, or was given up."""

@@ -18,16 +18,9 @@ from nnlab.optim import lr_scheduler
 from nnlab.train import Callback, Trainer
 from nnlab.train.facts import Facts
 from tests import emulator
+from tests.train.recorded import Notes, same
 
 EMULATED = emulator.backend()
-
-
-class Notes(Callback):
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def on_note(self, trainer: Trainer, text: str) -> None:
-        self.texts.append(text)
 
 
 def network() -> nn.Module:
@@ -81,28 +74,6 @@ def run(
         **settings,
     )
     return trainer, notes
-
-
-def state(trainer: Trainer) -> dict[str, np.ndarray]:
-    found = {name: value.detach().cpu().numpy() for name, value in trainer.model.state_dict().items()}
-    for key, entry in trainer.optimizer.state_dict()["state"].items():
-        found |= {f"{key}.{n}": np.asarray(v.cpu().numpy() if hasattr(v, "cpu") else v) for n, v in entry.items()}
-    return found
-
-
-def same(one: Trainer, other: Trainer) -> None:
-    a, b = state(one), state(other)
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], name)
-    for p, q in zip(one.model.parameters(), other.model.parameters(), strict=True):
-        assert (p.grad is None) == (q.grad is None)
-        if p.grad is not None:
-            np.testing.assert_array_equal(p.grad.cpu().numpy(), q.grad.cpu().numpy())
-    drop = ("seconds", "examples_per_second")
-    assert [{k: v for k, v in row.items() if k not in drop} for row in one.history] == [
-        {k: v for k, v in row.items() if k not in drop} for row in other.history
-    ]
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -15,16 +15,9 @@ from nnlab.optim import lr_scheduler
 from nnlab.text import BitsPerCharacter, CharModel, TextStreams
 from nnlab.train import Callback, Trainer
 from tests import emulator
+from tests.train.recorded import Notes, same, state
 
 EMULATED = emulator.backend()
-
-
-class Notes(Callback):
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def on_note(self, trainer: Trainer, text: str) -> None:
-        self.texts.append(text)
 
 
 def characters(**options: Any) -> nn.Module:
@@ -47,25 +40,6 @@ def run(
         **settings,
     )  # fmt: skip
     return trainer, notes
-
-
-def state(trainer: Trainer) -> dict[str, Any]:
-    found = dict(trainer.model.state_dict())
-    for key, entry in trainer.optimizer.state_dict()["state"].items():
-        found |= {f"{key}.{name}": value for name, value in entry.items()}
-    for path, module in trainer.model.named_modules():
-        found |= {f"{path}.{name}": getattr(module, name) for name in module.carried}
-    return {name: v.detach().cpu().numpy() if isinstance(v, nnlab.Tensor) else v for name, v in found.items()}
-
-
-def same(one: Trainer, other: Trainer) -> None:
-    a, b = state(one), state(other)
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], name)
-    drop = ("seconds", "examples_per_second")
-    rows, others = ([{k: v for k, v in row.items() if k not in drop} for row in t.history] for t in (one, other))
-    assert rows == others
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -22,6 +22,7 @@ from nnlab.ops.adam import ROWS
 from nnlab.optim import lr_scheduler
 from nnlab.train import Callback, Trainer
 from tests import emulator
+from tests.train.recorded import Notes, same, state
 
 EMULATED = emulator.backend()
 
@@ -35,14 +36,6 @@ OPTIMIZERS: dict[str, Any] = {
     "adagrad": lambda p: optim.Adagrad(p, lr=0.02),
     "rprop": lambda p: optim.Rprop(p, lr=0.01),
 }
-
-
-class Notes(Callback):
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def on_note(self, trainer: Trainer, text: str) -> None:
-        self.texts.append(text)
 
 
 def batches() -> list[tuple[nnlab.Tensor, nnlab.Tensor]]:
@@ -70,24 +63,6 @@ def run(
 
 def look_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optim.Optimizer, "skippable", lambda self: False)
-
-
-def state(trainer: Trainer) -> dict[str, Any]:
-    found = dict(trainer.model.state_dict())
-    for key, entry in trainer.optimizer.state_dict()["state"].items():
-        found |= {f"{key}.{name}": value for name, value in entry.items()}
-    found |= trainer.precision.scaler.state_dict()
-    return {name: v.detach().cpu().numpy() if isinstance(v, nnlab.Tensor) else v for name, v in found.items()}
-
-
-def same(one: Trainer, other: Trainer) -> None:
-    a, b = state(one), state(other)
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], name)
-    drop = ("seconds", "examples_per_second")
-    rows, others = ([{k: v for k, v in row.items() if k not in drop} for row in t.history] for t in (one, other))
-    assert rows == others
 
 
 class Scales(Callback):
