@@ -14,6 +14,7 @@ import nnlab.backend
 import nnlab.ops
 from nnlab import nn, optim
 from nnlab.amp import GradScaler
+from nnlab.backend import emulated
 from nnlab.errors import ArgumentError, CheckpointError, DeviceError, DtypeError, GraphError
 from nnlab.nn.utils import clip_grad_norm_
 from tests.strict_device import StrictBackend
@@ -132,6 +133,28 @@ def test_several_optimizers() -> None:
         scaler.step(optimizer)
     scaler.update()
     assert (w.item(), v.item(), scaler.get_scale()) == (0.0, 1.0, 4.0)
+
+
+@pytest.mark.skipif(emulated.why_unusable() is not None, reason="kernels cannot run on this CPU")
+@pytest.mark.parametrize("home", [0, 1])
+def test_optimizers_on_several_devices(home: int) -> None:
+    """The scale goes up if all gradients are finite, down if those of one device are not; the other's step is made."""
+    params = [nn.Parameter(nnlab.tensor([1.0], device=device)) for device in ("cpu", "emulated")]
+    optimizers = [optim.SGD([p], lr=0.5, momentum=0.0) for p in params]
+    scaler = GradScaler(init_scale=4.0, growth_interval=1)
+    for factors, scale, values in (
+        ((1.0, 1.0), 8.0, [0.5, 0.5]),
+        ((1.0, math.inf), 4.0, [0.0, 0.5]),
+        ((math.nan, 1.0), 2.0, [0.0, 0.0]),
+        ((1.0, 1.0), 4.0, [-0.5, -0.5]),
+    ):
+        for which in (home, 1 - home):
+            params[which].grad = None
+            scaler.scale(params[which] * factors[which]).backward()
+            scaler.step(optimizers[which])
+        scaler.update()
+        assert scaler.get_scale() == scale
+        assert [p.item() for p in params] == values
 
 
 def test_gradients_accumulate_before_unscale() -> None:
