@@ -1,8 +1,9 @@
 """Winograd's convolution of many small images, batch last: the tiles of ``winograd`` over (C, H, W, N) in memory.
 
-A block is some rows and columns of tiles of some images. Its coefficients are (b, channel, a, tile row, tile column,
-image), b along the width: so each of the n * n products over channels has all tiles of all images as columns, and both
-transforms are products whose columns are images.
+A block is one row of tiles, some of its columns, of some images. Its numbers become coefficients along the height,
+(a, channel, width, image), once; then for one a after another those along the width, (channel, b, tile, image), are made,
+multiplied over channels (a product for each b) and used up, while they lie in the core's own cache. All transforms are
+products whose columns are images. A last row that is cut short needs fewer a.
 
 A number that is not finite spreads over its neighbourhood; then there is no result.
 
@@ -11,6 +12,7 @@ Source: Lavin and Gray, arXiv:1509.09308. docs/math/conv.md.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -19,75 +21,85 @@ import numpy as np
 from nnlab.backend import Backend
 from nnlab.geometry import Shape
 from nnlab.ops._numpy import layout
-from nnlab.ops._numpy.conv.transforms import banded
-from nnlab.ops._numpy.conv.winograd import Block, kernel_sums, pitch, weights
+from nnlab.ops._numpy.conv.transforms import banded, groups
+from nnlab.ops._numpy.conv.winograd import kernel_sums, pitch, weights
 from nnlab.ops._numpy.parallel import cut, run, scratch
 from nnlab.ops._numpy.windows import clip
 
-BUDGET = 7 << 19  # bytes of a block's coefficients, unless it has two tiles
-IMAGES = 64  # of a block, at most
-STRIP = 4  # tile columns of a block, at most
-ACROSS = 1 << 22  # bytes between the two products of a transform
+BUDGET = 7 << 17  # bytes of a block's coefficients of one a, of inputs and outputs, unless it is one tile of an image
+IMAGES = 256  # of a block, at most
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A row of tiles that makes the outputs of some rows and columns of some images."""
+
+    n: int
+    kernel: Shape
+    images: Range
+    rows: Range
+    columns: Range
+
+    @property
+    def places(self) -> tuple[slice, slice, slice, slice]:
+        """Of its outputs in (O, H, W, N)."""
+        return slice(None), slice(*self.rows), slice(*self.columns), slice(*self.images)
+
+    def down(self, which: str) -> np.ndarray:
+        """A or B (``which`` is "a" or "b") along the height, (a, numbers)."""
+        return banded(self.n, self.kernel[0], which, self.rows[1] - self.rows[0])
+
+    def across(self, which: str) -> np.ndarray:
+        """And along the width of all tiles, ((b, tile), numbers)."""
+        return banded(self.n, self.kernel[1], which, self.columns[1] - self.columns[0])
+
+    def products(self, coefficients: Any) -> list[tuple[slice, Any]]:
+        """Which b the tiles have, and of those the coefficients (channels, (b, tile), N) as (b, channels, tile * N)."""
+        found, first = [], 0
+        channels, _, images = coefficients.shape
+        for rows, tiles in groups(self.n, self.kernel[1], self.columns[1] - self.columns[0]):
+            end = first + (rows.stop - rows.start) * tiles
+            found.append((rows, coefficients[:, first:end].reshape(channels, -1, tiles * images).swapaxes(0, 1)))
+            first = end
+        return found
 
 
 def cut_blocks(n: int, kernel: Shape, out: Shape, images: int, channels: int) -> list[Block]:
     """``channels``: input and output ones together."""
-    down, across = (-(-size // (n + 1 - taps)) for size, taps in zip(out, kernel, strict=True))
+    tall, wide = (n + 1 - taps for taps in kernel)
     parts = cut(images, IMAGES)
-    tiles = max(2, BUDGET // (n * n * channels * 4 * max(high - low for low, high in parts)))
-    rows, columns = cut(down, 2), cut(across, min(tiles // min(down, 2), STRIP))
+    tile = n * channels * 4 * max(high - low for low, high in parts)
+    rows = [(top, min(top + tall, out[0])) for top in range(0, out[0], tall)]
+    tiles = cut(-(-out[1] // wide), BUDGET // tile)
+    columns = [(low * wide, min(high * wide, out[1])) for low, high in tiles]
     return [Block(n, kernel, *ranges) for ranges in product(parts, rows, columns)]
 
 
-def _spread(be: Backend, name: str, which: str, block: Block, planes: Any, start: Shape) -> Any:
-    """Coefficients (n, n, channels, tiles * N) of a block; planes (C, H, W, N), tile 0 begins at ``start``.
+def _down(be: Backend, name: str, which: str, block: Block, planes: Any, start: Shape) -> tuple[Any, Any]:
+    """Coefficients (a, channels, width, N) along the height, and the matrix of those along the width of that part.
 
-    ``which``: "b" for overlapping tiles of n x n numbers of an input, "a" for tiles of a result's gradient.
+    ``which``: "b" for overlapping tiles of n x n numbers of an input, "a" for tiles of a result's gradient; planes
+    (C, H, W, N), output 0 begins at ``start``.
     """
-    n, (step_h, step_w) = block.n, block.step
     channels, height, width, _ = planes.shape
-    tall, columns, images = block.shape
-    line = columns * images
-    matrix_h = banded(n, block.kernel[0], which, tall)
-    matrix_w = banded(n, block.kernel[1], which, columns)
-    first_h, first_w = start[0] + block.rows[0] * step_h, start[1] + block.columns[0] * step_w
-    top, bottom = clip(first_h, matrix_h.shape[1], height)
-    left, right = clip(first_w, matrix_w.shape[1], width)
-    rows = scratch(be, name, (n, channels, pitch(n * tall * line)), np.float32)[..., : n * tall * line]
-    if top == bottom or left == right:
-        rows[...] = 0
-    else:
-        lines, numbers = slice(first_h + top, first_h + bottom), slice(first_w + left, first_w + right)
-        part = planes[:, lines, numbers, slice(*block.images)]
-        target = rows.reshape(n, channels, n * tall, line).swapaxes(0, 1)
-        for c, d in cut(channels, ACROSS // (n * line * (bottom - top) * 4)):
-            across = scratch(be, "conv_across", (d - c, bottom - top, n, line), np.float32)
-            np.matmul(matrix_w[:, left:right], part[c:d], out=across.reshape(d - c, bottom - top, n * columns, images))
-            np.matmul(matrix_h[:, top:bottom], across.swapaxes(1, 2), out=target[c:d])
-    return rows.reshape(n, channels, n, tall * line).swapaxes(1, 2)
+    down, across = block.down(which), block.across(which)
+    first_h, first_w = start[0] + block.rows[0], start[1] + block.columns[0]
+    top, bottom = clip(first_h, down.shape[1], height)
+    left, right = clip(first_w, across.shape[1], width)
+    numbers = slice(first_w + left, first_w + right)
+    part = planes[:, first_h + top : first_h + bottom, numbers, slice(*block.images)]
+    lines = part.reshape(channels, bottom - top, part.shape[2] * part.shape[3])
+    result = scratch(be, name, (len(down), channels, lines.shape[2]), np.float32)
+    np.matmul(down[:, top:bottom], lines, out=result.swapaxes(0, 1))
+    return result.reshape(len(down), channels, *part.shape[2:]), across[:, left:right]
 
 
-def _collect(be: Backend, block: Block, rows: Any, y: Any, b: Any) -> bool:
-    """Write a block of y (O, *out, N) from coefficients (n, O, n * tiles * N). Whether all is finite."""
-    n, (step_h, step_w) = block.n, block.step
-    outputs, height, width, _ = y.shape
-    tall, columns, images = block.shape
-    line = columns * images
-    first_h, first_w = block.rows[0] * step_h, block.columns[0] * step_w
-    deep, wide = min(tall * step_h, height - first_h), min(columns * step_w, width - first_w)
-    matrix_h = banded(n, block.kernel[0], "a", tall)[:, :deep].T
-    matrix_w = banded(n, block.kernel[1], "a", columns)[:, :wide].T
-    source = rows.reshape(n, outputs, n * tall, line).swapaxes(0, 1)
-    finite = True
-    for c, d in cut(outputs, ACROSS // (n * line * deep * 4)):
-        down = scratch(be, "conv_across", (d - c, deep, n, line), np.float32)
-        np.matmul(matrix_h, source[c:d], out=down.swapaxes(1, 2))
-        target = y[c:d, first_h : first_h + deep, first_w : first_w + wide, slice(*block.images)]
-        np.matmul(matrix_w, down.reshape(d - c, deep, n * columns, images), out=target)
-        if b is not None:
-            target += b[c:d, None, None, None]
-        finite = finite and bool(np.isfinite(np.einsum("chwn->", target)))
-    return finite
+def _coefficients(be: Backend, name: str, *shape: int) -> Any:
+    """Memory (channels, (b, tile), N) for them."""
+    channels, size = shape[0], shape[1] * shape[2]
+    return scratch(be, name, (channels, pitch(size)), np.float32)[:, :size].reshape(shape)
 
 
 def correlate(
@@ -109,11 +121,26 @@ def correlate(
     finite = [False] * len(blocks)
 
     def work(index: int) -> None:
-        left = _spread(be, "conv_spread", "b", blocks[index], planes, start)
-        size = n * left.shape[3]
-        products = scratch(be, "conv_products", (n, outputs, pitch(size)), np.float32)[..., :size]
-        np.matmul(factors, left, out=products.reshape(n, outputs, n, -1).swapaxes(1, 2))
-        finite[index] = _collect(be, blocks[index], products, result, b)
+        block = blocks[index]
+        target = result[block.places]
+        down, across = block.down("a"), block.across("a")
+        lines, spread = _down(be, "conv_down", "b", block, planes, start)
+        images = lines.shape[3]
+        read = _coefficients(be, "conv_spread", inputs, len(spread), images)
+        made = _coefficients(be, "conv_products", outputs, len(across), images)
+        pairs = [
+            (factors[rows], part, out) for (rows, part), (_, out) in zip(block.products(read), block.products(made))
+        ]
+        sums = scratch(be, "conv_up", (outputs, len(down), across.shape[1], images), np.float32)
+        for a, line in enumerate(lines):
+            np.matmul(spread, line, out=read)
+            for factor, part, product in pairs:
+                np.matmul(factor[:, a], part, out=product)
+            np.matmul(across.T, made, out=sums[:, a])
+        np.matmul(down.T, sums.swapaxes(1, 2), out=target.swapaxes(1, 2))
+        if b is not None:
+            target += b[:, None, None, None]
+        finite[index] = bool(np.isfinite(np.einsum("chwn->", target)))
 
     run(be, work, len(blocks), y.size * inputs)
     return y if all(finite) else None
@@ -127,12 +154,23 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, kernel: Shape, start: Shape, n:
     sums = scratch(be, "conv_sums", (len(blocks), n, n, outputs, inputs), np.float32)
 
     def work(index: int) -> None:
-        left = _spread(be, "conv_products", "a", blocks[index], grads, (0, 0))
-        right = _spread(be, "conv_spread", "b", blocks[index], planes, start)
-        np.matmul(left, right.swapaxes(2, 3), out=sums[index])
+        block, share = blocks[index], sums[index]
+        lines_y, spread_y = _down(be, "conv_up", "a", block, grads, (0, 0))
+        lines_x, spread_x = _down(be, "conv_down", "b", block, planes, start)
+        left = _coefficients(be, "conv_products", outputs, len(spread_y), lines_y.shape[3])
+        right = _coefficients(be, "conv_spread", inputs, len(spread_x), lines_x.shape[3])
+        pairs = [
+            (share[rows], part, other.swapaxes(1, 2))
+            for (rows, part), (_, other) in zip(block.products(left), block.products(right))
+        ]
+        share[:, len(lines_y) :] = 0
+        share[sum(len(part) for _, part, _ in pairs) :] = 0
+        for a in range(len(lines_y)):
+            np.matmul(spread_y, lines_y[a], out=left)
+            np.matmul(spread_x, lines_x[a], out=right)
+            for sums_b, part, other in pairs:
+                np.matmul(part, other, out=sums_b[:, a])
 
     run(be, work, len(blocks), dy.size * inputs)
-    for share in sums[1:]:
-        sums[0] += share
-    dw = kernel_sums(be, n, sums[0].reshape(n * n, -1), (outputs, inputs, *kernel))
+    dw = kernel_sums(be, n, sums.reshape(len(blocks), n * n, -1), (outputs, inputs, *kernel))
     return dw if np.isfinite(dw).all() else None

@@ -1,7 +1,7 @@
 """The three matrices of Winograd's convolution, and their form for several tiles at once.
 
 In one dimension m outputs of a kernel of r taps need n = m + r - 1 products: ``y = A^T ((G g) * (B d))``, A (n, m),
-G (n, r), B (n, n). Rows belong to points at which polynomials are taken, the last one to infinity (Toom-Cook). The
+G (n, r), B (n, n). Rows belong to points at which polynomials are taken, the first one to infinity (Toom-Cook). The
 points decide how errors grow: those of 6 rows were chosen among the multiples of 1/8 for the smallest error of F(4, 3),
 which is 2.5 times that of a plain float32 sum over 64 channels (5.4 with the usual 0, 1, -1, 2, -2).
 
@@ -41,34 +41,53 @@ def _product(roots: list[Fraction]) -> list[Fraction]:
 
 
 @lru_cache(maxsize=64)
-def factors(n: int, taps: int) -> Factors:
-    """The matrices of n products for ``taps`` taps, so n + 1 - taps outputs."""
-    points, outputs = POINTS[n], n + 1 - taps
-    rows_a, rows_g, rows_b = [], [], []
+def factors(n: int, taps: int, outputs: int | None = None) -> Factors:
+    """The matrices of n products for ``taps`` taps, so n + 1 - taps outputs.
+
+    For fewer ``outputs`` they have the first outputs + taps - 1 rows alone. G's are those of all outputs, so that the
+    coefficients of a kernel serve any number; what they lack of the fewer points' own scale is in B.
+    """
+    outputs = n + 1 - taps if outputs is None else outputs
+    points = POINTS[n][: outputs + taps - 2]
+    rows_a = [[Fraction(int(j == outputs - 1)) for j in range(outputs)]]
+    rows_g = [[Fraction(int(j == taps - 1)) for j in range(taps)]]
+    rows_b = [_product(list(points))]
     for p in points:
+        scale = prod((p - q for q in POINTS[n] if q != p), start=Fraction(1))
         others = [q for q in points if q != p]
-        scale = prod((p - q for q in others), start=Fraction(1))
+        share = scale / prod((p - q for q in others), start=Fraction(1))
         rows_a.append([p**j for j in range(outputs)])
         rows_g.append([p**j / scale for j in range(taps)])
-        rows_b.append([*_product(others), Fraction(0)])
-    rows_a.append([Fraction(int(j == outputs - 1)) for j in range(outputs)])
-    rows_g.append([Fraction(int(j == taps - 1)) for j in range(taps)])
-    rows_b.append(_product(list(points)))
+        rows_b.append([*(share * c for c in _product(others)), Fraction(0)])
     return Factors(*(np.array(rows, dtype=np.float64) for rows in (rows_a, rows_g, rows_b)))
 
 
-@lru_cache(maxsize=256)
-def banded(n: int, taps: int, which: str, tiles: int) -> np.ndarray:
-    """A or B (``which`` is "a" or "b") for ``tiles`` neighbouring tiles: float32 (n * tiles, positions).
+def groups(n: int, taps: int, outputs: int) -> list[tuple[slice, int]]:
+    """Rows of the matrices, and how many of the tiles of so many outputs have them: a last tile that is cut short lacks
+    some (:func:`factors`)."""
+    whole = n + 1 - taps
+    tiles = -(-outputs // whole)
+    last = outputs - (tiles - 1) * whole + taps - 1
+    return [(slice(first, end), many) for first, end, many in ((0, last, tiles), (last, n, tiles - 1)) if many * (end - first)]
 
-    Row (k, t) applies row k to tile t, whose first position is t * m. The zeros cost products, but many tiles in one
-    matrix make a product of a size at which BLAS is fast.
+
+@lru_cache(maxsize=256)
+def banded(n: int, taps: int, which: str, outputs: int) -> np.ndarray:
+    """A or B (``which`` is "a" or "b") for the neighbouring tiles of so many outputs: float32 (rows, positions).
+
+    Row (k, t) applies row k to tile t, if it has one (:func:`groups`), whose first position is t * m. The zeros cost
+    products, but many tiles in one matrix make a product of a size at which BLAS is fast.
     """
-    matrix, step = getattr(factors(n, taps), which), n + 1 - taps
-    result = np.zeros((n, tiles, (tiles - 1) * step + matrix.shape[1]), np.float32)
-    for t in range(tiles):
-        result[:, t, t * step : t * step + matrix.shape[1]] = matrix
-    result = result.reshape(n * tiles, -1)
+    whole = n + 1 - taps
+    tiles = [getattr(factors(n, taps, min(whole, outputs - first)), which) for first in range(0, outputs, whole)]
+    rows = []
+    for k in range(n):
+        for t, matrix in enumerate(tiles):
+            if k < len(matrix):
+                row = np.zeros(outputs if which == "a" else outputs + taps - 1, np.float32)
+                row[t * whole : t * whole + matrix.shape[1]] = matrix[k]
+                rows.append(row)
+    result = np.array(rows)
     result.flags.writeable = False
     return result
 

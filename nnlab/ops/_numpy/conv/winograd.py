@@ -41,6 +41,7 @@ STRIP = 7  # tile columns of a task, at most
 CHANNELS = 256  # channels of a task, at most
 TASK = 1 << 17  # numbers of a task's planes, unless one image has more
 PARTS = 12  # tasks of the products in between
+KERNELS = 1 << 12  # of a task, at least
 
 Range = tuple[int, int]
 Run = Callable[[Backend, Callable[[int], None], int, int], None]
@@ -109,14 +110,14 @@ def _spread(be: Backend, each: Run, name: str, which: str, block: Block, planes:
     tall, columns, count = block.shape
     apart = pitch(channels)
     result = scratch(be, name, (n, n * tall, columns, count, apart), np.float32)
-    matrix_h = banded(n, block.kernel[0], which, tall)
+    matrix_h = banded(n, block.kernel[0], which, tall * step_h)
     first_h = start[0] + block.rows[0] * step_h
     top, bottom = clip(first_h, matrix_h.shape[1], height)
     pieces = _pieces(block, channels, height * width)
 
     def work(index: int) -> None:
         (i, j), (left_tile, right_tile), (c, d) = pieces[index]
-        matrix_w = banded(n, block.kernel[1], which, right_tile - left_tile)
+        matrix_w = banded(n, block.kernel[1], which, (right_tile - left_tile) * step_w)
         first_w = start[1] + (block.columns[0] + left_tile) * step_w
         left, right = clip(first_w, matrix_w.shape[1], width)
         target = result[:, :, left_tile:right_tile, i:j, c:d].transpose(0, 2, 3, 1, 4)
@@ -143,14 +144,14 @@ def _collect(be: Backend, each: Run, block: Block, coefficients: Any, y: Any, b:
     source = coefficients.reshape(n, n * tall, columns, count, outputs)
     first_h = block.rows[0] * step_h
     deep = min(tall * step_h, height - first_h)
-    matrix_h = banded(n, block.kernel[0], "a", tall)[:, :deep].T
+    matrix_h = banded(n, block.kernel[0], "a", tall * step_h)[:, :deep].T
     pieces = _pieces(block, outputs, height * width)
 
     def work(index: int) -> None:
         (i, j), (left_tile, right_tile), (c, d) = pieces[index]
         first_w = (block.columns[0] + left_tile) * step_w
         across = min((right_tile - left_tile) * step_w, width - first_w)
-        matrix_w = banded(n, block.kernel[1], "a", right_tile - left_tile)[:, :across]
+        matrix_w = banded(n, block.kernel[1], "a", (right_tile - left_tile) * step_w)[:, :across]
         down = scratch(be, "conv_across", (n, right_tile - left_tile, j - i, deep, pitch(d - c)), np.float32)
         down = down[..., : d - c]
         part = source[:, :, left_tile:right_tile, i:j, c:d].transpose(0, 2, 3, 1, 4)
@@ -165,13 +166,18 @@ def _collect(be: Backend, each: Run, block: Block, coefficients: Any, y: Any, b:
     each(be, work, len(pieces), source.size * matrix_h.shape[0])
 
 
+def _parts(kernels: int) -> list[Range]:
+    """Ranges of kernels (of one input for one output each), whose coefficients are made by one task."""
+    return cut(kernels, max(KERNELS, -(-kernels // PARTS)))
+
+
 def weights(be: Backend, n: int, w: Any, flipped: bool) -> Any:
     """Coefficients (n * n, O, C) of the kernels w (O, C, *kernel)."""
     outputs, inputs = w.shape[:2]
     matrix = weight_factor(n, w.shape[2:], flipped)
     rows = w.reshape(outputs * inputs, -1)
     result = scratch(be, "conv_weights", (len(matrix), pitch(len(rows))), np.float32)[:, : len(rows)]
-    parts = cut(len(rows), -(-len(rows) // PARTS))
+    parts = _parts(len(rows))
 
     def work(index: int) -> None:
         part = slice(*parts[index])
@@ -240,19 +246,22 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, kernel: Shape, start: Shape, n:
                     shaped[k] += share
 
         run(be, work, len(parts), left.size * inputs)
-    return kernel_sums(be, n, sums, (outputs, inputs, *kernel))
+    return kernel_sums(be, n, sums[None], (outputs, inputs, *kernel))
 
 
-def kernel_sums(be: Backend, n: int, sums: Any, shape: Shape) -> Any:
-    """dw (O, C, *kernel) from the sums (n * n, O * C) of its coefficients."""
+def kernel_sums(be: Backend, n: int, shares: Any, shape: Shape) -> Any:
+    """dw (O, C, *kernel) from shares (any number, n * n, O * C) of the sums of its coefficients, added up in order."""
     matrix = weight_factor(n, shape[2:], False)
     dw = layout.empty(be, shape, np.float32)
     rows = dw.reshape(-1, prod(shape[2:]))
-    parts = cut(len(rows), -(-len(rows) // PARTS))
+    parts = _parts(len(rows))
 
     def work(index: int) -> None:
         part = slice(*parts[index])
-        np.matmul(sums[:, part].T, matrix, out=rows[part])
+        total = shares[0, :, part]
+        for share in shares[1:]:
+            total += share[:, part]
+        np.matmul(total.T, matrix, out=rows[part])
 
     run(be, work, len(parts), dw.size * len(matrix))
     return dw
