@@ -11,6 +11,19 @@ from nnlab.backend import Device
 from nnlab.backend.memory import pool
 
 
+# Elements of NumPy's buffers. Where several rows fit one, NumPy copies a column that is added to them into it, at the
+# cost of the addition.
+BUFFER = 1 << 10
+
+
+class _Quiet(np.errstate):
+    """Without warnings, and with short buffers."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        np.setbufsize(BUFFER)  # what errstate restores on leaving has the size as well
+
+
 class CpuBackend:
     """NumPy behind the :class:`nnlab.backend.Backend` interface; arrays are never copied on the way in or out."""
 
@@ -36,7 +49,7 @@ class CpuBackend:
         return None
 
     def quiet(self) -> AbstractContextManager[None]:
-        return np.errstate(all="ignore")
+        return _Quiet(all="ignore")
 
     def products(self) -> AbstractContextManager[None]:
         return nullcontext()

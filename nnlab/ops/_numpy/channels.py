@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -43,11 +44,20 @@ def products(be: Backend, a: Any, b: Any) -> Any:
     length = a.shape[2]
     if length == 1:
         return (a if b is None else a * b).sum(axis=(0, 2), dtype=xp.float64)
-    least = max(-(-length // RUN), 1)
-    pieces = next((n for n in range(least, 2 * least) if length % n == 0), 0)
+    pieces = _pieces(length)
     if not pieces:
         whole, rest = slice(length - length % RUN), slice(length - length % RUN, None)
         return sum(products(be, a[..., part], None if b is None else b[..., part]) for part in (whole, rest))
-    a = a.reshape(*a.shape[:2], pieces, 1, length // pieces)
-    b = xp.ones((a.shape[-1], 1), a.dtype) if b is None else b.reshape(*b.shape[:2], pieces, a.shape[-1], 1)
-    return xp.matmul(a, b).sum(axis=(0, 2, 3, 4), dtype=xp.float64)
+    shape = (*a.shape[:2], pieces, length // pieces)
+    if b is None:
+        made = xp.matmul(a.reshape(shape), xp.ones(shape[3], a.dtype))
+    else:
+        made = xp.matmul(a.reshape(*shape[:3], 1, shape[3]), b.reshape(*shape, 1))[..., 0, 0]
+    return made.sum(axis=(0, 2), dtype=xp.float64)
+
+
+@lru_cache(maxsize=256)
+def _pieces(length: int) -> int:
+    """Into how many equal pieces of about RUN elements that many can be cut; 0: there is no such number."""
+    least = max(-(-length // RUN), 1)
+    return next((n for n in range(least, 2 * least) if length % n == 0), 0)

@@ -28,6 +28,7 @@ from nnlab.ops._numpy.windows import clip
 
 BUDGET = 7 << 17  # bytes of a block's coefficients of one a, of inputs and outputs, unless it is one tile of an image
 IMAGES = 256  # of a block, at most
+TOGETHER = 3  # coefficients along the height
 
 Range = tuple[int, int]
 
@@ -56,12 +57,14 @@ class Block:
         return banded(self.n, self.kernel[1], which, self.columns[1] - self.columns[0])
 
     def products(self, coefficients: Any) -> list[tuple[slice, Any]]:
-        """Which b the tiles have, and of those the coefficients (channels, (b, tile), N) as (b, channels, tile * N)."""
+        """Which b the tiles have, and of those the coefficients (a, channels, (b, tile), N) as (b, a, channels,
+        tile * N)."""
         found, first = [], 0
-        channels, _, images = coefficients.shape
+        some, channels, _, images = coefficients.shape
         for rows, tiles in groups(self.n, self.kernel[1], self.columns[1] - self.columns[0]):
             end = first + (rows.stop - rows.start) * tiles
-            found.append((rows, coefficients[:, first:end].reshape(channels, -1, tiles * images).swapaxes(0, 1)))
+            part = coefficients[:, :, first:end].reshape(some, channels, -1, tiles * images)
+            found.append((rows, part.transpose(2, 0, 1, 3)))
             first = end
         return found
 
@@ -97,9 +100,9 @@ def _down(be: Backend, name: str, which: str, block: Block, planes: Any, start: 
 
 
 def _coefficients(be: Backend, name: str, *shape: int) -> Any:
-    """Memory (channels, (b, tile), N) for them."""
-    channels, size = shape[0], shape[1] * shape[2]
-    return scratch(be, name, (channels, pitch(size)), np.float32)[:, :size].reshape(shape)
+    """Memory (a, channels, (b, tile), N) for them."""
+    some, channels, size = shape[0], shape[1], shape[2] * shape[3]
+    return scratch(be, name, (some, channels, pitch(size)), np.float32)[..., :size].reshape(shape)
 
 
 def correlate(
@@ -126,17 +129,14 @@ def correlate(
         down, across = block.down("a"), block.across("a")
         lines, spread = _down(be, "conv_down", "b", block, planes, start)
         images = lines.shape[3]
-        read = _coefficients(be, "conv_spread", inputs, len(spread), images)
-        made = _coefficients(be, "conv_products", outputs, len(across), images)
-        pairs = [
-            (factors[rows], part, out) for (rows, part), (_, out) in zip(block.products(read), block.products(made))
-        ]
         sums = scratch(be, "conv_up", (outputs, len(down), across.shape[1], images), np.float32)
-        for a, line in enumerate(lines):
-            np.matmul(spread, line, out=read)
-            for factor, part, product in pairs:
-                np.matmul(factor[:, a], part, out=product)
-            np.matmul(across.T, made, out=sums[:, a])
+        for first, end in cut(len(down), TOGETHER):
+            read = _coefficients(be, "conv_spread", end - first, inputs, len(spread), images)
+            made = _coefficients(be, "conv_products", end - first, outputs, len(across), images)
+            np.matmul(spread, lines[first:end], out=read)
+            for (rows, part), (_, product) in zip(block.products(read), block.products(made)):
+                np.matmul(factors[rows, first:end], part, out=product)
+            np.matmul(across.T, made, out=sums[:, first:end].swapaxes(0, 1))
         np.matmul(down.T, sums.swapaxes(1, 2), out=target.swapaxes(1, 2))
         if b is not None:
             target += b[:, None, None, None]
@@ -157,19 +157,17 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, kernel: Shape, start: Shape, n:
         block, share = blocks[index], sums[index]
         lines_y, spread_y = _down(be, "conv_up", "a", block, grads, (0, 0))
         lines_x, spread_x = _down(be, "conv_down", "b", block, planes, start)
-        left = _coefficients(be, "conv_products", outputs, len(spread_y), lines_y.shape[3])
-        right = _coefficients(be, "conv_spread", inputs, len(spread_x), lines_x.shape[3])
-        pairs = [
-            (share[rows], part, other.swapaxes(1, 2))
-            for (rows, part), (_, other) in zip(block.products(left), block.products(right))
-        ]
         share[:, len(lines_y) :] = 0
-        share[sum(len(part) for _, part, _ in pairs) :] = 0
-        for a in range(len(lines_y)):
-            np.matmul(spread_y, lines_y[a], out=left)
-            np.matmul(spread_x, lines_x[a], out=right)
-            for sums_b, part, other in pairs:
-                np.matmul(part, other, out=sums_b[:, a])
+        for first, end in cut(len(lines_y), TOGETHER):
+            left = _coefficients(be, "conv_products", end - first, outputs, len(spread_y), lines_y.shape[3])
+            right = _coefficients(be, "conv_spread", end - first, inputs, len(spread_x), lines_x.shape[3])
+            np.matmul(spread_y, lines_y[first:end], out=left)
+            np.matmul(spread_x, lines_x[first:end], out=right)
+            done = 0
+            for (rows, part), (_, other) in zip(block.products(left), block.products(right)):
+                np.matmul(part, other.swapaxes(2, 3), out=share[rows, first:end])
+                done = rows.stop
+            share[done:, first:end] = 0
 
     run(be, work, len(blocks), dy.size * inputs)
     dw = kernel_sums(be, n, sums.reshape(len(blocks), n * n, -1), (outputs, inputs, *kernel))
