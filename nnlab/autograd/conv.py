@@ -14,6 +14,8 @@ set is closed under differentiation of any order.
 
 from __future__ import annotations
 
+from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnlab.autograd.tape import Node, Op
@@ -22,6 +24,7 @@ from nnlab.ops import conv as ops
 from nnlab.ops import conv_relu as relu_ops
 from nnlab.ops import conv_relu_max_pool as pooled_ops
 from nnlab.ops import conv_transpose as transpose_ops
+from nnlab.ops._numpy import parallel
 
 if TYPE_CHECKING:
     from nnlab.autograd.tensor import Tensor
@@ -46,17 +49,24 @@ class Conv(Op):
 
     @staticmethod
     def backward_raw(ctx: Node, dy: Any) -> Any:
-        if ctx.needs[1] and ctx.needs[2]:
-            return _input_grad(ctx, dy), *ops.parameter_grads(ctx.be, x=ctx.input_raw(0), dy=dy, geometry=ctx.geometry)
-        return _input_grad(ctx, dy), _weight_grad(ctx, dy), ops.bias_grad(ctx.be, dy=dy) if ctx.needs[2] else None
+        later = _parameter_grads(ctx, dy)
+        return _input_grad(ctx, dy), *later
 
 
 def _input_grad(ctx: Node, dy: Any) -> Any:
     return ops.input_grad(ctx.be, dy=dy, w=ctx.input_raw(1), geometry=ctx.geometry) if ctx.needs[0] else None
 
 
-def _weight_grad(ctx: Node, dy: Any) -> Any:
-    return ops.weight_grad(ctx.be, x=ctx.input_raw(0), dy=dy, geometry=ctx.geometry) if ctx.needs[1] else None
+def _parameter_grads(ctx: Node, dy: Any) -> tuple[Any, Any]:
+    """Those of weight and bias, which may be computed meanwhile."""
+    be, g, to_weight, to_bias = ctx.be, ctx.geometry, *ctx.needs[1:3]
+    if not to_weight:
+        return None, ops.bias_grad(be, dy=dy) if to_bias else None
+    work = prod(g.y_shape) * prod(g.w_shape[1:])
+    if not to_bias:
+        return parallel.aside(be, partial(ops.weight_grad, be, x=ctx.input_raw(0), dy=dy, geometry=g), work), None
+    both = parallel.aside(be, partial(ops.parameter_grads, be, x=ctx.input_raw(0), dy=dy, geometry=g), work)
+    return lambda: both()[0], lambda: both()[1]
 
 
 class ConvReLU(Op):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 from nnlab.autograd.amp import autocast_off
 from nnlab.autograd.elementwise import cast
@@ -14,6 +14,11 @@ from nnlab.types import is_floating
 
 if TYPE_CHECKING:
     from nnlab.autograd.tensor import Tensor
+    from nnlab.backend import Backend
+
+# A gradient, or a function that waits for the array of one, which another thread computes meanwhile: leaves do so at the
+# end of the pass.
+Gradient = Union["Tensor", Callable[[], Any]]
 
 
 def _owner(array: Any) -> int:
@@ -28,6 +33,16 @@ def _apply_hooks(hooks: dict[int, Callable[[Tensor], Tensor | None]], gradient: 
         replaced = hook(gradient)
         gradient = gradient if replaced is None else replaced
     return gradient
+
+
+def _now(be: Backend, gradient: Gradient) -> Tensor:
+    """A gradient that may still have to be waited for."""
+    return wrap(be, gradient()) if callable(gradient) else gradient
+
+
+def _at(leaf: TensorCore, gradient: Gradient) -> Tensor:
+    """Likewise, in the leaf's dtype."""
+    return cast(_now(leaf._be, gradient), leaf._data.dtype)
 
 
 def _key(edge: Edge) -> Any:
@@ -62,7 +77,7 @@ class _Run:
         self.captured: dict[Any, Tensor] = {}
         self.pending: dict[int, tuple[Node, dict[int, Tensor]]] = {}
         self.heap: list[int] = []
-        self.leaves: dict[int, tuple[TensorCore, Tensor]] = {}
+        self.leaves: dict[int, tuple[TensorCore, Gradient]] = {}
 
     def wants(self, edge: Edge | None) -> bool:
         """Whether a gradient at this edge leads to something that was asked for."""
@@ -70,15 +85,16 @@ class _Run:
             return edge is not None
         return _key(edge) in self.capture or (not isinstance(edge, TensorCore) and edge[0].number in self.useful)
 
-    def send(self, edge: Edge, gradient: Tensor) -> None:
+    def send(self, edge: Edge, gradient: Gradient) -> None:
         """Add a gradient to what waits at an edge, in the dtype of the tensor there."""
         if isinstance(edge, TensorCore):
-            gradient = cast(gradient, edge._data.dtype)
             before = self.leaves.get(id(edge))
-            self.leaves[id(edge)] = (edge, gradient if before is None else before[1] + gradient)
+            if before is not None:
+                gradient = _at(edge, before[1]) + _at(edge, gradient)
+            self.leaves[id(edge)] = (edge, gradient)
             return
         node, slot = edge
-        gradient = cast(gradient, node.outputs[slot][1])
+        gradient = cast(_now(node.be, gradient), node.outputs[slot][1])
         if node.number not in self.pending:
             self.pending[node.number] = (node, {})
             heapq.heappush(self.heap, -node.number)
@@ -111,7 +127,7 @@ class _Run:
         if node.op.backward_raw is not None and not self.create_graph:
             result = node.op.backward_raw(node, *[g._data if g is not None else None for g in dy])
             result = result if isinstance(result, tuple) else (result,)
-            result = tuple(None if g is None else wrap(be, g) for g in result)
+            result = tuple(g if g is None or callable(g) else wrap(be, g) for g in result)
         else:
             result = node.op.backward(node, *dy)
             result = result if isinstance(result, tuple) else (result,)
@@ -125,7 +141,7 @@ class _Run:
     def finish(self) -> None:
         """Store what arrived at the leaves."""
         owners: set[int] = set()
-        for leaf, gradient in self.leaves.values():
+        for leaf, gradient in [(leaf, _at(leaf, gradient)) for leaf, gradient in self.leaves.values()]:
             if leaf._hooks:
                 gradient = _apply_hooks(leaf._hooks, gradient)
             if self.capture is not None:

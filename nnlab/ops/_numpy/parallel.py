@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,15 +22,17 @@ from nnlab.backend.threads import get_num_threads, one_blas_thread
 from nnlab.ops._numpy.layout import runs
 
 BLOCK = 1 << 21  # bytes
+ASIDE = 1 << 23  # multiply-adds; less is not worth doing aside
 
 _local = threading.local()
+T = TypeVar("T")
 
 
 class _Job:
     """Tasks that several threads take one by one."""
 
-    def __init__(self, task: Callable[[int], None], count: int) -> None:
-        self._task, self._left = task, count
+    def __init__(self, be: Backend, task: Callable[[int], None], count: int) -> None:
+        self._be, self._task, self._left = be, task, count
         self._indices = iter(range(count))  # shared: each index goes to one thread
         self._lock, self._finished = threading.Lock(), threading.Lock()
         self._finished.acquire()
@@ -38,16 +40,17 @@ class _Job:
 
     def help(self) -> None:
         """Take tasks until none is left. After an error those that follow it are dropped."""
-        for index in self._indices:
-            try:
-                if not any(failed < index for failed, _ in self._errors):
-                    self._task(index)
-            except BaseException as error:
-                self._errors.append((index, error))
-            with self._lock:
-                self._left -= 1
-                if self._left == 0:
-                    self._finished.release()
+        with self._be.quiet():
+            for index in self._indices:
+                try:
+                    if not any(failed < index for failed, _ in self._errors):
+                        self._task(index)
+                except BaseException as error:
+                    self._errors.append((index, error))
+                with self._lock:
+                    self._left -= 1
+                    if self._left == 0:
+                        self._finished.release()
 
     def settle(self) -> None:
         """Until the tasks that others took are done."""
@@ -70,6 +73,9 @@ class _Helpers:
 
     def call(self, job: _Job, count: int, threads: int = 0) -> None:
         """Wake ``count`` of at least ``threads``. One that comes too late finds nothing left; nobody waits for it."""
+        inner = getattr(_local, "inner", None)
+        if inner is not None:  # who waits for the calling thread may help
+            inner.put(job)
         while self._count < max(count, threads):
             self._count += 1
             threading.Thread(target=self._work, name=f"nnlab-ops-{self._count}", daemon=True).start()
@@ -101,22 +107,20 @@ def run(be: Backend, task: Callable[[int], None], count: int, work: int) -> None
         work: multiply-adds of all tasks together; little work is not worth waking threads for.
     """
 
-    def quietly(index: int) -> None:
-        with be.quiet():
-            task(index)
-
     # BLAS takes one thread by itself for so small a product.
     if not be.host_memory or work <= 1 << 16:
-        for index in range(count):
-            quietly(index)
+        with be.quiet():
+            for index in range(count):
+                task(index)
         return
     with one_blas_thread():
         threads = get_num_threads()
         if count == 1 or work < 1 << 20 or threads == 1:
-            for index in range(count):
-                quietly(index)
+            with be.quiet():
+                for index in range(count):
+                    task(index)
         else:
-            job = _Job(quietly, count)
+            job = _Job(be, task, count)
             _helpers.call(job, min(threads, count) - 1)
             job.help()
             job.wait()
@@ -141,11 +145,7 @@ def beside(be: Backend, work: int) -> Iterator[Callable[[Callable[[], None]], Ca
     jobs: list[_Job] = []
 
     def later(task: Callable[[], None]) -> Callable[[], None]:
-        def quietly(_: int) -> None:
-            with be.quiet():
-                task()
-
-        job = _Job(quietly, 1)
+        job = _Job(be, lambda _: task(), 1)
         jobs.append(job)
         _helpers.call(job, 1, get_num_threads() - 1)
 
@@ -165,6 +165,43 @@ def beside(be: Backend, work: int) -> Iterator[Callable[[Callable[[], None]], Ca
                 job.settle()
         for job in jobs:
             job.wait()
+
+
+def aside(be: Backend, function: Callable[[], T], work: int) -> Callable[[], T]:
+    """Begin ``function()`` on another thread while this one goes on; returns a function that waits for its result.
+
+    Who waits helps with what the other thread has in hand, or calls the function where no thread has begun. Where
+    threads do not pay (``work`` as in :func:`run`), and on a GPU, it is called at once.
+    """
+    if not be.host_memory or work < ASIDE or get_num_threads() == 1:
+        found = function()
+        return lambda: found
+    inner: SimpleQueue[_Job | None] = SimpleQueue()
+    results: list[T] = []
+
+    def task(_: int) -> None:
+        before, _local.inner = getattr(_local, "inner", None), inner
+        try:
+            results.append(function())
+        finally:
+            _local.inner = before
+            inner.put(None)
+
+    job = _Job(be, task, 1)
+    _helpers.call(job, 1)
+    helped = False
+
+    def wait() -> T:
+        nonlocal helped
+        if not helped:
+            helped = True
+            job.help()
+            while (part := inner.get()) is not None:
+                part.help()
+        job.wait()
+        return results[0]
+
+    return wait
 
 
 def cut(count: int, most: int) -> list[tuple[int, int]]:
