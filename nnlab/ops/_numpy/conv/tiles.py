@@ -23,12 +23,14 @@ from nnlab.geometry import Shape
 from nnlab.ops._numpy import layout
 from nnlab.ops._numpy.conv.transforms import banded, groups
 from nnlab.ops._numpy.conv.winograd import kernel_sums, pitch, weights
+from nnlab.ops._numpy.matmul import SMALL
 from nnlab.ops._numpy.parallel import cut, run, scratch
 from nnlab.ops._numpy.windows import clip
 
 BUDGET = 7 << 17  # bytes of a block's coefficients of one a, of inputs and outputs, unless it is one tile of an image
 IMAGES = 256  # of a block, at most
 TOGETHER = 3  # coefficients along the height
+NARROW = 16  # columns of a product, at least
 
 Range = tuple[int, int]
 
@@ -105,6 +107,14 @@ def _coefficients(be: Backend, name: str, *shape: int) -> Any:
     return scratch(be, name, (some, channels, pitch(size)), np.float32)[..., :size].reshape(shape)
 
 
+def _narrow(coefficients: Any, most: int) -> Any:
+    """(..., channels, columns) as (..., parts, channels, columns of a part), if possible at most ``most``: products that
+    are small enough are faster."""
+    columns = coefficients.shape[-1]
+    parts = next((n for n in range(1, columns // NARROW + 1) if columns % n == 0 and columns <= n * most), 1)
+    return coefficients.reshape(*coefficients.shape[:-1], parts, columns // parts).swapaxes(-2, -3)
+
+
 def correlate(
     be: Backend, *, x: Any, w: Any, b: Any, out: Shape, start: Shape, n: int, transposed: bool = False
 ) -> Any:
@@ -122,6 +132,7 @@ def correlate(
     planes, result = layout.batch_last(be, x), y.transpose(1, 2, 3, 0)
     blocks = cut_blocks(n, w.shape[2:], out, len(x), inputs + outputs)
     finite = [False] * len(blocks)
+    most = SMALL // (inputs * outputs)
 
     def work(index: int) -> None:
         block = blocks[index]
@@ -135,7 +146,7 @@ def correlate(
             made = _coefficients(be, "conv_products", end - first, outputs, len(across), images)
             np.matmul(spread, lines[first:end], out=read)
             for (rows, part), (_, product) in zip(block.products(read), block.products(made)):
-                np.matmul(factors[rows, first:end], part, out=product)
+                np.matmul(factors[rows, first:end, None], _narrow(part, most), out=_narrow(product, most))
             np.matmul(across.T, made, out=sums[:, first:end].swapaxes(0, 1))
         np.matmul(down.T, sums.swapaxes(1, 2), out=target.swapaxes(1, 2))
         if b is not None:
