@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from nnlab.autograd.tensor import Tensor
     from nnlab.backend import Backend
 
-# A gradient, or a function that waits for the array of one, which another thread computes meanwhile: leaves do so at the
-# end of the pass.
+# A gradient, or a function that waits for the array of one, which another thread computes meanwhile: where it goes to a
+# leaf, that is done at the end of the pass.
 Gradient = Union["Tensor", Callable[[], Any]]
 
 

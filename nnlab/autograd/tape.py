@@ -252,8 +252,8 @@ class Op:
     """A differentiable operation over raw arrays. See docs/architecture.md, "The tape".
 
     Subclasses define ``forward(ctx, *args, **kwargs)`` and ``backward(ctx, *dy)``, and may define
-    ``backward_raw(ctx, *dy)``, the fused form over raw arrays; in place of an array it may give a function that waits for
-    it, which the engine calls as late as it can.
+    ``backward_raw(ctx, *dy)``, the fused form over raw arrays; in place of an array it may give a function that waits
+    for it, which the engine calls as late as it can.
     """
 
     is_view: ClassVar[bool] = False

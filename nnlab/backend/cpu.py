@@ -10,7 +10,6 @@ import numpy as np
 from nnlab.backend import Device
 from nnlab.backend.memory import pool
 
-
 # Elements of NumPy's buffers. Where several rows fit one, NumPy copies a column that is added to them into it, at the
 # cost of the addition.
 BUFFER = 1 << 10

@@ -1,9 +1,9 @@
 """Winograd's convolution of many small images, batch last: the tiles of ``winograd`` over (C, H, W, N) in memory.
 
 A block is one row of tiles, some of its columns, of some images. Its numbers become coefficients along the height,
-(a, channel, width, image), once; then for one a after another those along the width, (channel, b, tile, image), are made,
-multiplied over channels (a product for each b) and used up, while they lie in the core's own cache. All transforms are
-products whose columns are images. A last row that is cut short needs fewer a.
+(a, channel, width, image), once. Then, for some a at a time, those along the width, (a, channel, (b, tile), image), are
+made, multiplied over channels (a product for each a and b) and used up, while they lie in the core's own cache. All
+transforms are products whose columns are images. Tiles that are cut short lack some a or b (``transforms.groups``).
 
 A number that is not finite spreads over its neighbourhood; then there is no result.
 
@@ -29,8 +29,8 @@ from nnlab.ops._numpy.windows import clip
 
 BUDGET = 7 << 17  # bytes of a block's coefficients of one a, of inputs and outputs, unless it is one tile of an image
 IMAGES = 256  # of a block, at most
-TOGETHER = 3  # coefficients along the height
-NARROW = 16  # columns of a product, at least
+TOGETHER = 3  # coefficients along the height of one round, at most
+NARROW = 16  # columns of a product that is made small, at least
 
 Range = tuple[int, int]
 
@@ -108,8 +108,10 @@ def _coefficients(be: Backend, name: str, *shape: int) -> Any:
 
 
 def _narrow(coefficients: Any, most: int) -> Any:
-    """(..., channels, columns) as (..., parts, channels, columns of a part), if possible at most ``most``: products that
-    are small enough are faster."""
+    """(..., channels, columns) as (..., parts, channels, columns of a part), if possible at most ``most`` of them.
+
+    Small products are faster.
+    """
     columns = coefficients.shape[-1]
     parts = next((n for n in range(1, columns // NARROW + 1) if columns % n == 0 and columns <= n * most), 1)
     return coefficients.reshape(*coefficients.shape[:-1], parts, columns // parts).swapaxes(-2, -3)
@@ -145,8 +147,8 @@ def correlate(
             read = _coefficients(be, "conv_spread", end - first, inputs, len(spread), images)
             made = _coefficients(be, "conv_products", end - first, outputs, len(across), images)
             np.matmul(spread, lines[first:end], out=read)
-            for (rows, part), (_, product) in zip(block.products(read), block.products(made)):
-                np.matmul(factors[rows, first:end, None], _narrow(part, most), out=_narrow(product, most))
+            for (rows, part), (_, result_part) in zip(block.products(read), block.products(made)):
+                np.matmul(factors[rows, first:end, None], _narrow(part, most), out=_narrow(result_part, most))
             np.matmul(across.T, made, out=sums[:, first:end].swapaxes(0, 1))
         np.matmul(down.T, sums.swapaxes(1, 2), out=target.swapaxes(1, 2))
         if b is not None:

@@ -68,7 +68,8 @@ def groups(n: int, taps: int, outputs: int) -> list[tuple[slice, int]]:
     whole = n + 1 - taps
     tiles = -(-outputs // whole)
     last = outputs - (tiles - 1) * whole + taps - 1
-    return [(slice(first, end), many) for first, end, many in ((0, last, tiles), (last, n, tiles - 1)) if many * (end - first)]
+    found = [(slice(0, last), tiles), (slice(last, n), tiles - 1)]
+    return [(rows, many) for rows, many in found if many and rows.start < rows.stop]
 
 
 @lru_cache(maxsize=256)
