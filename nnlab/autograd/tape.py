@@ -253,7 +253,7 @@ class Op:
 
     Subclasses define ``forward(ctx, *args, **kwargs)`` and ``backward(ctx, *dy)``, and may define
     ``backward_raw(ctx, *dy)``, the fused form over raw arrays; in place of an array it may give a function that waits
-    for it, which the engine calls as late as it can.
+    for it, which the engine calls as late as it can: the node may be freed by then.
     """
 
     is_view: ClassVar[bool] = False

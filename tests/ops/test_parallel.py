@@ -149,3 +149,72 @@ def test_errors_beside(threads, monkeypatch):
     assert done == ([1, 1] if threads > 1 else [])
     with pytest.raises(ValueError, match="second"), parallel.beside(CPU, 1 << 30) as later:
         later(lambda: fail("second"))()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("work", [100, 1 << 30])
+def test_a_function_aside(threads, work, monkeypatch):
+    """Its result, as often as it is asked for; computed once."""
+    monkeypatch.setattr("nnlab.backend.threads._chosen", threads)
+    calls = []
+    waits = [parallel.aside(CPU, lambda i=i: (calls.append(i), i * i)[1], work) for i in range(8)]
+    for i in (7, 0, 0, 3, 7):
+        assert waits[i]() == i * i
+    assert [wait() for wait in waits] == [i * i for i in range(8)]
+    assert sorted(calls) == list(range(8))
+
+
+def test_who_waits_for_a_function_helps_with_its_tasks(monkeypatch):
+    """Two tasks that wait for each other, and nobody else is there to take the second one."""
+    monkeypatch.setattr("nnlab.backend.threads._chosen", 2)
+    began, meeting, threads = threading.Event(), threading.Barrier(2, timeout=60), []
+
+    def task(_):
+        threads.append(threading.current_thread())
+        meeting.wait()
+
+    def function():
+        began.set()
+        parallel.run(CPU, task, 2, 1 << 30)
+
+    # The other helpers of earlier tests are kept busy, so that only the thread that waits can take the second task.
+    hold, held = threading.Event(), [threading.Event() for _ in range(parallel._helpers._count)]
+
+    def occupy(event):
+        event.set()
+        hold.wait(60)
+
+    busy = [parallel.aside(CPU, lambda event=event: occupy(event), 1 << 30) for event in held[1:]]
+    assert all(event.wait(60) for event in held[1:])
+    wait = parallel.aside(CPU, function, 1 << 30)
+    assert began.wait(60)
+    wait()
+    hold.set()
+    for other in busy:
+        other()
+    assert threading.current_thread() in threads and len(set(threads)) == 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_aside_comes_out_each_time_it_is_waited_for(threads, monkeypatch):
+    monkeypatch.setattr("nnlab.backend.threads._chosen", threads)
+
+    def fail():
+        raise ValueError("aside")
+
+    if threads == 1:
+        with pytest.raises(ValueError, match="aside"):
+            parallel.aside(CPU, fail, 1 << 30)
+        return
+    wait = parallel.aside(CPU, fail, 1 << 30)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="aside"):
+            wait()
+
+
+def test_numpy_is_as_before_after_quiet_work():
+    before = np.getbufsize(), np.geterr()
+    with CPU.quiet(), CPU.quiet():
+        assert np.getbufsize() < 8192
+        np.full(3, np.inf) - np.inf  # no warning
+    assert (np.getbufsize(), np.geterr()) == before
