@@ -1,7 +1,8 @@
 """Differentiable normalisations; channels are axis 1.
 
-- ``batch_norm(x, weight, bias, eps)`` -> (y, mean, var): training form over all axes but 1; weight and bias (C,) or
-  None; mean (C,) and var (C,), the *unbiased* variance, carry no gradient and are what running estimates take in.
+- ``batch_norm(x, weight, bias, eps, relu=False)`` -> (y, mean, var): training form over all axes but 1; weight and bias
+  (C,) or None; mean (C,) and var (C,), the *unbiased* variance, carry no gradient and are what running estimates take
+  in. With ``relu`` y is max(y, 0), the bits of one after the other in one operation.
 - ``batch_norm_eval(x, mean, var, weight, bias, eps)`` -> y: with given statistics (C,).
 - ``move_average(average, value, momentum)``: the running estimates' step, in place.
 - ``local_response_norm(x, size, alpha, beta, k)`` -> y.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nnlab.autograd.activation import ReLUGrad
 from nnlab.autograd.tape import Node, Op
 from nnlab.errors import ArgumentError, complaint
 from nnlab.ops import batch_norm as batch_ops
@@ -30,16 +32,20 @@ def _column(vector: Tensor, x: Tensor) -> Tensor:
 
 class BatchNorm(Op):
     @staticmethod
-    def forward(ctx: Node, x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    def forward(ctx: Node, x: Any, weight: Any, bias: Any, eps: float, relu: bool) -> Any:
         ctx.save_inputs(*(0,) if weight is None else (0, 1))
-        y, saved = batch_ops.forward(ctx.be, x=x, weight=weight, bias=bias, eps=eps)
-        ctx.saved, ctx.eps, ctx.weighted = saved, eps, weight is not None
+        if relu:
+            ctx.save_output()
+        y, saved = batch_ops.forward(ctx.be, x=x, weight=weight, bias=bias, eps=eps, relu=relu)
+        ctx.saved, ctx.eps, ctx.weighted, ctx.relu = saved, eps, weight is not None, relu
         count = x.size // max(x.shape[1], 1)
         return y, saved.mean, saved.var * (count / max(count - 1, 1))
 
     @staticmethod
     def backward(ctx: Node, dy: Tensor, *_: Tensor) -> Any:
         x = ctx.input(0)
+        if ctx.relu:
+            dy = ReLUGrad.apply(dy, ctx.output_raw())
         axes = _axes(x)
         centred = x - x.mean(axes, keepdim=True)
         rstd = ((centred * centred).mean(axes, keepdim=True) + ctx.eps) ** -0.5
@@ -53,7 +59,8 @@ class BatchNorm(Op):
     @staticmethod
     def backward_raw(ctx: Node, dy: Any, *_: Any) -> Any:
         weight = ctx.input_raw(1) if ctx.weighted else None
-        return batch_ops.backward(ctx.be, dy=dy, x=ctx.input_raw(0), weight=weight, saved=ctx.saved)
+        y = ctx.output_raw() if ctx.relu else None
+        return batch_ops.backward(ctx.be, dy=dy, x=ctx.input_raw(0), weight=weight, saved=ctx.saved, y=y)
 
 
 class BatchNormEval(Op):
@@ -108,9 +115,11 @@ class LocalResponseNorm(Op):
         return response_ops.backward(ctx.be, dy=dy, x=ctx.input_raw(0), s=ctx.s, size=size, alpha=alpha, beta=beta)
 
 
-def batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def batch_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, relu: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """(y, mean, unbiased variance) of the training form; the statistics (C,) carry no gradient."""
-    y, mean, var = BatchNorm.apply(x, weight, bias, eps)
+    y, mean, var = BatchNorm.apply(x, weight, bias, eps, relu)
     return y, mean.detach(), var.detach()
 
 

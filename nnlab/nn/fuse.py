@@ -7,12 +7,19 @@ from typing import Any
 
 from nnlab.nn.module import Module
 from nnlab.nn.modules.conv import Conv1d, Conv2d, Conv3d
+from nnlab.nn.modules.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from nnlab.nn.modules.pooling import MaxPool1d, MaxPool2d, MaxPool3d
 from nnlab.nn.modules.rectifier import ReLU
 
 
 def _conv_relu(input: Any, conv: Module, relu: Module) -> tuple[Any, int]:
     return conv(input, relu=True), 2
+
+
+def _batch_norm_relu(input: Any, norm: Any, relu: Module) -> tuple[Any, int]:
+    if input.device.type == "cpu":  # where blocks of channels stay in the cache in between
+        return norm(input, relu=True), 2
+    return norm(input), 1
 
 
 def _conv_max_pool_relu(input: Any, conv: Module, pool: Any, relu: Module) -> tuple[Any, int]:
@@ -31,6 +38,9 @@ TOGETHER: dict[tuple[type, ...], Callable[..., tuple[Any, int]]] = {
     (Conv1d, ReLU): _conv_relu,
     (Conv2d, ReLU): _conv_relu,
     (Conv3d, ReLU): _conv_relu,
+    (BatchNorm1d, ReLU): _batch_norm_relu,
+    (BatchNorm2d, ReLU): _batch_norm_relu,
+    (BatchNorm3d, ReLU): _batch_norm_relu,
 }
 
 

@@ -26,14 +26,14 @@ class Saved(NamedTuple):
     var: Any
 
 
-def forward(be: Backend, *, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Saved]:
-    """(y, saved) of the training form; weight and bias may be None."""
-    return body(be, "batch_norm").forward(be, x=x, weight=weight, bias=bias, eps=eps)
+def forward(be: Backend, *, x: Any, weight: Any, bias: Any, eps: float, relu: bool = False) -> tuple[Any, Saved]:
+    """(y, saved) of the training form; weight and bias may be None; with ``relu`` y is max(y, 0)."""
+    return body(be, "batch_norm").forward(be, x=x, weight=weight, bias=bias, eps=eps, relu=relu)
 
 
-def backward(be: Backend, *, dy: Any, x: Any, weight: Any, saved: Saved) -> tuple[Any, Any, Any]:
-    """(dx, dweight, dbias) of the training form."""
-    return body(be, "batch_norm").backward(be, dy=dy, x=x, weight=weight, saved=saved)
+def backward(be: Backend, *, dy: Any, x: Any, weight: Any, saved: Saved, y: Any = None) -> tuple[Any, Any, Any]:
+    """(dx, dweight, dbias) of the training form; y: the result if that was of the form with relu."""
+    return body(be, "batch_norm").backward(be, dy=dy, x=x, weight=weight, saved=saved, y=y)
 
 
 def evaluate(be: Backend, *, x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:

@@ -282,3 +282,48 @@ def test_summaries_and_searches_see_both_layers() -> None:
         net[0].weight.fill_(3e38)  # type: ignore[operator,union-attr]
     found = find_culprit(net, lambda y, _: y.sum(), nnlab.full((1, 1, 2, 2), 10.0), nnlab.zeros(1))
     assert found.startswith("[0 Conv2d] its output holds")
+
+
+@pytest.mark.parametrize("make", [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("dtype", [nnlab.float32, nnlab.float16])
+def test_batch_norm_and_relu_as_one_operation(make: Any, last: bool, dtype: Any, calls: list[str]) -> None:
+    """The bits of one after the other, of arrays in row-major order and batch last."""
+    layer = make(5)
+    net = nn.Sequential(layer, nn.ReLU(inplace=True)).to(dtype=dtype)
+    shape = (40, 5, *[6] * (layer.dims[-1] - 2))
+    values, dy = np.random.default_rng(0).standard_normal((2, *shape)).astype("float32")
+    if last:
+        values = np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 0, -1)), -1, 0)
+    values[0, 1] = 1e3
+    found = []
+    for run in (net, lambda x: one_by_one(net, x)):
+        net.zero_grad()
+        layer.reset_running_stats()
+        x = nnlab.from_numpy(values).to(dtype).requires_grad_()
+        y = run(x)
+        y.backward(nnlab.from_numpy(dy).to(dtype))
+        assert x.grad is not None and layer.weight.grad is not None
+        found.append([t.detach().numpy() for t in (y, x.grad, layer.weight.grad, layer.bias.grad, layer.running_var)])
+    assert calls == [f"{make.__name__} ReLU"]
+    assert (found[0][0] == 0).any() and (found[0][0] > 0).any()
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_batch_norm_and_relu_of_any_order_and_in_evaluation(calls: list[str]) -> None:
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.ReLU())
+    x = nnlab.tensor(np.random.default_rng(1).standard_normal((3, 2, 2, 2)), requires_grad=True)
+    net.to(dtype=nnlab.float64)
+    (first,) = nnlab.autograd.grad((net(x) ** 2).sum(), [x], create_graph=True)
+    (ours,) = nnlab.autograd.grad((first**2).sum(), [x])
+    (first,) = nnlab.autograd.grad((one_by_one(net, x) ** 2).sum(), [x], create_graph=True)
+    (theirs,) = nnlab.autograd.grad((first**2).sum(), [x])
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12)
+    net.eval()
+    np.testing.assert_array_equal(net(x).detach().numpy(), one_by_one(net, x).detach().numpy())
+    assert calls == ["BatchNorm2d ReLU"] * 2
+    emulator.backend()
+    net.train()
+    net.to("emulated", dtype=nnlab.float32)(nnlab.randn(3, 2, 4, 4, device="emulated"))
+    assert len(calls) == 2

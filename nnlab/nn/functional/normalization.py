@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnlab.autograd import Tensor
 from nnlab.autograd import norm as ops
+from nnlab.autograd.activation import relu as rectified
 from nnlab.autograd.amp import in_float32
 from nnlab.autograd.pad import pad
 from nnlab.errors import ArgumentError, ShapeError, complaint
@@ -29,6 +30,22 @@ def batch_norm(
     are used.
     Source: Ioffe and Szegedy, "Batch normalization", ICML 2015.
     """
+    return batch_norm_relu(input, running_mean, running_var, weight, bias, training, momentum, eps, relu=False)
+
+
+def batch_norm_relu(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *,
+    relu: bool = True,
+) -> Tensor:
+    """``relu(batch_norm(input, ...))``, in training as one operation; without ``relu`` :func:`batch_norm` alone."""
     check_input("batch_norm", input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     if input.ndim < 2:
         raise ShapeError(complaint("batch_norm", "input", "have shape (N, C, ...)", tuple(input.shape)))
@@ -40,13 +57,14 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ArgumentError(complaint("batch_norm", "running_mean", "be given outside training", None))
-        return ops.batch_norm_eval(input, running_mean, running_var, weight, bias, eps)
+        y = ops.batch_norm_eval(input, running_mean, running_var, weight, bias, eps)
+        return rectified(y) if relu else y
     if not input.numel():  # no statistics, and no output that would need them
         return ops.batch_norm_eval(input, input.new_zeros(channels), input.new_ones(channels), weight, bias, eps)
     if input.numel() == channels:
         must = "have more than one value per channel in training"
         raise ShapeError(complaint("batch_norm", "input", must, tuple(input.shape)))
-    y, mean, var = ops.batch_norm(input, weight, bias, eps)
+    y, mean, var = ops.batch_norm(input, weight, bias, eps, relu)
     for running, batch in ((running_mean, mean), (running_var, var)):
         if running is not None:
             ops.move_average(running, batch, momentum)

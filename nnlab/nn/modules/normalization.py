@@ -10,6 +10,7 @@ from nnlab.errors import ArgumentError, ShapeError, complaint
 from nnlab.nn import functional as F
 from nnlab.nn import init
 from nnlab.nn.functional._checks import check_count
+from nnlab.nn.functional.normalization import batch_norm_relu
 from nnlab.nn.module import Module
 from nnlab.nn.parameter import Parameter
 from nnlab.types import int64
@@ -97,7 +98,8 @@ class _BatchNorm(Module):
             self.num_batches_tracked.add_(1)
         return 1.0 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, *, relu: bool = False) -> Tensor:
+        """For ``nnlab.nn.fuse``: with ``relu`` negative results become 0."""
         if input.ndim not in self.dims:
             raise ShapeError(complaint(type(self).__name__, "input", f"have shape {self.axes}", tuple(input.shape)))
         if input.shape[1] != self.num_features:
@@ -106,7 +108,7 @@ class _BatchNorm(Module):
                 f"(input shape {tuple(input.shape)})"
             )
         by_batch = self.training or self.running_mean is None
-        return F.batch_norm(
+        return batch_norm_relu(
             input,
             self.running_mean,
             self.running_var,
@@ -115,6 +117,7 @@ class _BatchNorm(Module):
             by_batch,
             self._share() if self.training else 0.0,
             self.eps,
+            relu=relu,
         )
 
     def extra_repr(self) -> str:

@@ -7,8 +7,10 @@ from typing import Any
 from nnlab.backend import Backend
 from nnlab.ops._numpy import channels
 from nnlab.ops._numpy.layout import empty, kept_order
+from nnlab.ops._numpy.mask import keep
 from nnlab.ops._numpy.parallel import run, scratch
 from nnlab.ops._numpy.precision import wide
+from nnlab.ops._numpy.relu import rectify
 from nnlab.ops.batch_norm import Saved
 
 
@@ -28,7 +30,7 @@ def _eighth(rows: Any) -> Any:
     return rows[:, :, : -(-rows.shape[2] // 8)]
 
 
-def forward(be: Backend, *, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Saved]:
+def forward(be: Backend, *, x: Any, weight: Any, bias: Any, eps: float, relu: bool) -> tuple[Any, Saved]:
     xp = be.xp
     order = kept_order(be, x)
     y = empty(be, x.shape, x.dtype, order)
@@ -53,17 +55,19 @@ def forward(be: Backend, *, x: Any, weight: Any, bias: Any, eps: float) -> tuple
         shift = -left * scale if bias is None else bias[part] - left * scale
         offset *= _column(scale, dtype)
         xp.add(offset, _column(shift, dtype), out=result, casting="same_kind")
+        if relu:
+            rectify(be, result, result)
 
     run(be, work, len(blocks), x.size * 8)
     return y, Saved(mean, rstd, var)
 
 
-def backward(be: Backend, *, dy: Any, x: Any, weight: Any, saved: Saved) -> tuple[Any, Any, Any]:
+def backward(be: Backend, *, dy: Any, x: Any, weight: Any, saved: Saved, y: Any) -> tuple[Any, Any, Any]:
     xp = be.xp
     order = kept_order(be, x)
     dx = empty(be, x.shape, x.dtype, order)
     rows, grads = (channels.rows(wide(be, array), order) for array in (x, dy))
-    results = channels.rows(dx, order)
+    results, passed = channels.rows(dx, order), None if y is None else channels.rows(y, order)
     count, dtype = x.size // max(x.shape[1], 1), rows.dtype
     dweight, dbias = xp.empty((2, x.shape[1]), x.dtype if weight is None else weight.dtype)
     blocks = channels.blocks(be, rows)
@@ -71,6 +75,10 @@ def backward(be: Backend, *, dy: Any, x: Any, weight: Any, saved: Saved) -> tupl
     def work(number: int) -> None:
         part = slice(*blocks[number])
         grad, rstd, result = grads[:, part], saved.rstd[part], results[:, part]
+        if passed is not None:
+            kept = scratch(be, "batch_norm_kept", grad.shape, dtype)
+            keep(be, grad, passed[:, part] != 0, kept)
+            grad = kept
         offset = _target(be, result, grad)
         xp.subtract(rows[:, part], saved.mean[part][:, None], out=offset)
         sum_dy, sum_dy_xhat = channels.total(be, grad), channels.products(be, grad, offset) * rstd
