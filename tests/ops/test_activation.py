@@ -7,6 +7,8 @@ import nnlab
 from nnlab.autograd.activation import dropout, relu
 from nnlab.errors import ArgumentError
 from nnlab.ops import dropout as ops
+from nnlab.ops import relu as relu_ops
+from nnlab.ops._numpy import relu as relu_body
 from nnlab.random import Generator
 from nnlab.testing import gradcheck, gradgradcheck, spaced
 from tests.ops.common import CPU, pytorch, rng, scattered
@@ -25,6 +27,20 @@ def test_relu_against_loops(dtype):
     assert y.dtype == dtype
     y.backward(nnlab.full(y.shape, 3, dtype=y.dtype))
     np.testing.assert_array_equal(tensor.grad.numpy(), np.where(x <= 0, 0, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("number", [-0.0, np.copysign(NAN, -1.0)])
+def test_relu_of_bits_with_a_sign(dtype, number):
+    """-0 becomes 0, through which no gradient comes; NaN, of either sign, lets it through."""
+    for length in (*range(1, 70), relu_body.BLOCK // 4 + 1):
+        x = np.full(length, number, dtype)
+        y = relu_ops.forward(CPU, x=x)
+        dx = relu_ops.backward(CPU, dy=np.full(length, -3, dtype), y=y)
+        if number == 0:
+            assert not np.signbit(y).any() and not y.any() and not dx.any()
+        else:
+            assert np.isnan(y).all() and (dx == -3).all()
 
 
 def test_relu_gradients_of_any_order():

@@ -7,7 +7,7 @@ from typing import Any
 from nnlab.backend import Backend
 from nnlab.ops._numpy import channels
 from nnlab.ops._numpy.layout import empty, kept_order
-from nnlab.ops._numpy.mask import keep
+from nnlab.ops._numpy.mask import keep_passed
 from nnlab.ops._numpy.parallel import run, scratch
 from nnlab.ops._numpy.precision import wide
 from nnlab.ops._numpy.relu import rectify
@@ -77,7 +77,7 @@ def backward(be: Backend, *, dy: Any, x: Any, weight: Any, saved: Saved, y: Any)
         grad, rstd, result = grads[:, part], saved.rstd[part], results[:, part]
         if passed is not None:
             kept = scratch(be, "batch_norm_kept", grad.shape, dtype)
-            keep(be, grad, passed[:, part] != 0, kept)
+            keep_passed(be, grad, passed[:, part], kept)
             grad = kept
         offset = _target(be, result, grad)
         xp.subtract(rows[:, part], saved.mean[part][:, None], out=offset)

@@ -9,7 +9,7 @@ import numpy as np
 
 from nnlab.backend import Backend
 from nnlab.ops._numpy.layout import empty_like
-from nnlab.ops._numpy.mask import keep
+from nnlab.ops._numpy.mask import keep_passed
 from nnlab.ops._numpy.parallel import BLOCK, elementwise
 
 
@@ -37,5 +37,5 @@ def forward(be: Backend, *, x: Any) -> Any:
 
 def backward(be: Backend, *, dy: Any, y: Any) -> Any:
     dx = empty_like(be, y, dy.dtype)
-    elementwise(be, lambda out, part, result: keep(be, part, result != 0, out), dx, dy, y, work=2)
+    elementwise(be, lambda out, part, result: keep_passed(be, part, result, out), dx, dy, y, work=2)
     return dx
