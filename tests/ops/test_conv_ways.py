@@ -132,12 +132,12 @@ def test_blocks_of_tiles_change_nothing_but_rounding(forced, monkeypatch, budget
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("limits", [(1, 3), (1 << 22, 2), (10_000, 64)])
-@pytest.mark.parametrize("height", [19, 20, 21, 22])
+@pytest.mark.parametrize("limits", [(1, 3, 1, 8), (1 << 22, 2, 1, 3), (10_000, 64, 1, 2), (1, 64, 20, 64)])
+@pytest.mark.parametrize("height", [2, 19, 20, 21, 22])
 def test_blocks_of_tiles_batch_last(forced, monkeypatch, order, limits, height):
     x, w, b, dy, g = case((7, 5, height, 30), (7, 5, 3, 3), 1, 1)
     wanted = by_loops(x, w, b, dy, g)
-    for name, value in zip(("BUDGET", "IMAGES"), limits):
+    for name, value in zip(("BUDGET", "IMAGES", "WIDE", "LANES"), limits):
         monkeypatch.setattr(tiles, name, value)
     forced(TILES)
     for found, right in zip(passes(in_memory(x, order), w, b, in_memory(dy, order), g), wanted):
@@ -214,6 +214,7 @@ def test_tiles_outside_of_the_input_read_zeros(forced, monkeypatch, plan):
     monkeypatch.setattr(winograd, "SLAB", 1)
     monkeypatch.setattr(winograd, "STRIP", 1)
     monkeypatch.setattr(tiles, "BUDGET", 1)
+    monkeypatch.setattr(tiles, "WIDE", 1)
     winograd.cut_blocks.cache_clear()
     forced(plan)
     try:
@@ -278,7 +279,10 @@ def test_the_setting_reaches_the_plan():
     [
         ((16, 3, 224, 224), (64, 3, 11, 11), (4, 2), STRIDE, STRIDE),
         ((16, 64, 27, 27), (192, 64, 5, 5), (1, 2), HIGH, Plan()),
-        ((16, 192, 13, 13), (384, 192, 3, 3), (1, 1), HIGH, HIGHEST),
+        ((12, 192, 13, 13), (384, 192, 3, 3), (1, 1), HIGH, HIGHEST),
+        ((16, 192, 13, 13), (384, 192, 3, 3), (1, 1), TILES, HIGHEST),
+        ((16, 64, 20, 20), (64, 64, 3, 3), (1, 1), HIGH, Plan()),
+        ((64, 64, 56, 56), (64, 64, 3, 3), (1, 1), TILES, Plan()),
         ((4, 3, 224, 224), (64, 3, 3, 3), (1, 1), Plan(), Plan()),
         ((4, 64, 224, 224), (64, 64, 3, 3), (1, 1), HIGH, Plan()),
         ((4, 512, 14, 14), (512, 512, 3, 3), (1, 1), HIGH, HIGHEST),
@@ -293,14 +297,16 @@ def test_the_setting_reaches_the_plan():
         ((4, 64, 56, 56), (128, 64, 3, 3), (2, 1), Plan(), Plan()),
         ((64, 128, 7, 7), (128, 128, 3, 3), (1, 1), TILES, ROWS),
         ((64, 32, 14, 14), (64, 32, 3, 3), (1, 1), TILES, ROWS),
-        ((64, 256, 4, 4), (256, 256, 3, 3), (1, 1), HIGH, HIGHEST),
+        ((64, 256, 4, 4), (256, 256, 3, 3), (1, 1), TILES, HIGHEST),
+        ((64, 512, 4, 4), (512, 512, 3, 3), (1, 1), HIGH, HIGHEST),
         ((64, 1, 28, 28), (32, 1, 3, 3), (1, 1), ROWS, ROWS),
         ((64, 6, 14, 14), (16, 6, 5, 5), (1, 0), ROWS, ROWS),
         ((64, 6, 14, 14), (16, 6, 1, 1), (1, 0), Plan(), Plan()),
         ((15, 6, 14, 14), (16, 6, 5, 5), (1, 0), Plan(), Plan()),
         ((27, 6, 14, 14), (16, 6, 5, 5), (1, 2), Plan(), Plan()),
         ((65, 3, 32, 32), (16, 3, 3, 3), (1, 1), Plan(), Plan()),
-        ((32, 24, 32, 32), (24, 24, 5, 5), (1, 2), Plan(), Plan()),
+        ((32, 24, 32, 32), (24, 24, 5, 5), (1, 2), TILES, Plan()),
+        ((31, 24, 32, 32), (24, 24, 5, 5), (1, 2), Plan(), Plan()),
         ((4, 256, 28), (256, 256, 3), (1, 1), Plan(), Plan()),
         ((64, 1, 28, 28), (6, 1, 5, 5), (1, 2), ROWS, ROWS),
         ((0, 256, 28, 28), (256, 256, 3, 3), (1, 1), Plan(), Plan()),

@@ -29,10 +29,10 @@ def keep(be: Backend, array: Any, mask: Any, out: Any) -> None:
 
 
 def keep_passed(be: Backend, array: Any, y: Any, out: Any) -> None:
-    """Write the array where relu's result y (same shape and dtype) is not 0, else 0.
+    """Write the array where relu's result y (same shape) is not 0, else 0.
 
-    On the CPU relu gives no -0 in float32 and float64, so y's bits as an unsigned number are 0 where y is: their sign is
-    the factor, without a mask of its own.
+    On the CPU relu gives no -0 in float32 and float64, so y's bits as an unsigned number are 0 where y is: their sign
+    is the factor, without a mask of its own.
     """
     if not be.host_memory or array.dtype.itemsize == 2 or y.dtype != array.dtype:
         keep(be, array, y != 0, out)

@@ -27,10 +27,12 @@ ROWS = 32  # channels by which few of them cost more than their share in transfo
 KERNEL_BYTES = 80 << 20  # of the kernels' coefficients, at most: their memory is kept
 
 LAST_IMAGES = 16  # at least, for batch last
-LAST_WIDTHS = 2  # images to the width of an output, at least
-LAST_POSITIONS = 1 << 16  # of an output channel in all images, at most: planes of more are fast one by one
-LAST_BYTES = 3 << 20  # of the kernels' coefficients, at most: each block of tiles reads them
+LAST_BYTES = 15 << 20  # of the kernels' coefficients, at most: each block of tiles reads them
 LAST = 0.4  # of the transforms' time above
+
+ROWS_WIDTHS = 2  # images to the width of an output, at least, for rows of all images
+ROWS_POSITIONS = 1 << 16  # of an output channel in all images, at most: planes of more are fast one by one
+ROWS_BYTES = 3 << 20  # of what would be coefficients of the kernels, up to which rows are taken before tiles one by one
 
 SORTED_CHANNELS = 4  # of the input, at most, to sort its planes by remainders of the stride
 SORTED_BYTES = 1 << 20  # of an image's unfolded windows, at least: below, many small copies cost more
@@ -74,19 +76,24 @@ def choose(g: ConvGeometry, dtype: np.dtype, precision: str) -> Plan:
     points = 4 if precision == "highest" else 6
     if dtype == np.float32 and min(g.kernel) >= 3 and max(g.kernel) < points:
         coefficients = points * points * prod(g.w_shape[:2]) * 4
-        if small and coefficients <= LAST_BYTES:
-            if precision != "highest" and _tiles(g, points, LAST) < _windows(g, g.kernel[1], FLOPS_ROWS):
-                return Plan("tiles", points)
-        elif coefficients <= KERNEL_BYTES and _tiles(g, points) < _windows(g, prod(g.kernel), FLOPS_UNFOLDED):
+        together = precision != "highest" and _many(g, 1) and coefficients <= LAST_BYTES
+        if together and _tiles(g, points, LAST) < _windows(g, g.kernel[1], FLOPS_ROWS):
+            return Plan("tiles", points)
+        fewer = _tiles(g, points) < _windows(g, prod(g.kernel), FLOPS_UNFOLDED)
+        if fewer and coefficients <= KERNEL_BYTES and not (small and coefficients <= ROWS_BYTES):
             return Plan("winograd", points)
     return Plan("rows") if small else UNFOLDED
 
 
+def _many(g: ConvGeometry, widths: int) -> bool:
+    """Whether batch last pays: there are so many images to the width of an output."""
+    return g.x_shape[0] >= max(LAST_IMAGES, widths * g.out_size[-1])
+
+
 def _is_small(g: ConvGeometry) -> bool:
-    """Whether there are so many images, and planes so small, that batch last pays."""
-    images, width = g.x_shape[0], g.out_size[-1]
-    few = images < max(LAST_IMAGES, LAST_WIDTHS * width)
-    return not few and images * prod(g.out_size) <= LAST_POSITIONS and max(g.kernel) > 1
+    """Whether planes are small as well, for rows of all images."""
+    positions = g.x_shape[0] * prod(g.out_size)
+    return _many(g, ROWS_WIDTHS) and positions <= ROWS_POSITIONS and max(g.kernel) > 1
 
 
 def _sorts(g: ConvGeometry) -> bool:

@@ -29,6 +29,9 @@ from nnlab.ops._numpy.windows import clip
 
 BUDGET = 7 << 17  # bytes of a block's coefficients of one a, of inputs and outputs, unless it is one tile of an image
 IMAGES = 256  # of a block, at most
+HALF = 32  # of a block, at least, where images are cut for another thread
+WIDE = 128  # columns of a product, at least, if a row has so many: each block reads all coefficients of the kernels
+LANES, SUMS = 8, 1 << 26  # tasks of a weight gradient, at most, and bytes of their sums, unless they are two
 TOGETHER = 3  # coefficients along the height of one round, at most
 NARROW = 16  # columns of a product that is made small, at least
 
@@ -58,12 +61,21 @@ class Block:
         """And along the width of all tiles, ((b, tile), numbers)."""
         return banded(self.n, self.kernel[1], which, self.columns[1] - self.columns[0])
 
+    @property
+    def bs(self) -> int:
+        """How many b there are."""
+        return self._groups[-1][0].stop
+
+    @property
+    def _groups(self) -> list[tuple[slice, int]]:
+        return groups(self.n, self.kernel[1], self.columns[1] - self.columns[0])
+
     def products(self, coefficients: Any) -> list[tuple[slice, Any]]:
         """Which b the tiles have, and of those the coefficients (a, channels, (b, tile), N) as (b, a, channels,
         tile * N)."""
         found, first = [], 0
         some, channels, _, images = coefficients.shape
-        for rows, tiles in groups(self.n, self.kernel[1], self.columns[1] - self.columns[0]):
+        for rows, tiles in self._groups:
             end = first + (rows.stop - rows.start) * tiles
             part = coefficients[:, :, first:end].reshape(some, channels, -1, tiles * images)
             found.append((rows, part.transpose(2, 0, 1, 3)))
@@ -74,10 +86,11 @@ class Block:
 def cut_blocks(n: int, kernel: Shape, out: Shape, images: int, channels: int) -> list[Block]:
     """``channels``: input and output ones together."""
     tall, wide = (n + 1 - taps for taps in kernel)
-    parts = cut(images, IMAGES)
-    tile = n * channels * 4 * max(high - low for low, high in parts)
     rows = [(top, min(top + tall, out[0])) for top in range(0, out[0], tall)]
-    tiles = cut(-(-out[1] // wide), BUDGET // tile)
+    # One row alone would be one thread's.
+    parts = cut(images, IMAGES if len(rows) > 1 else min(IMAGES, max(HALF, -(-images // 2))))
+    line = max(high - low for low, high in parts)
+    tiles = cut(-(-out[1] // wide), max(BUDGET // (n * channels * 4 * line), WIDE // line))
     columns = [(low * wide, min(high * wide, out[1])) for low, high in tiles]
     return [Block(n, kernel, *ranges) for ranges in product(parts, rows, columns)]
 
@@ -164,24 +177,32 @@ def weight_grad(be: Backend, *, x: Any, dy: Any, kernel: Shape, start: Shape, n:
     inputs, outputs = x.shape[1], dy.shape[1]
     blocks = cut_blocks(n, kernel, dy.shape[2:], len(x), inputs + outputs)
     planes, grads = layout.batch_last(be, x), layout.batch_last(be, dy)
-    sums = scratch(be, "conv_sums", (len(blocks), n, n, outputs, inputs), np.float32)
+    lanes = cut(len(blocks), -(-len(blocks) // max(2, min(LANES, SUMS // (n * n * outputs * inputs * 4)))))
+    sums = scratch(be, "conv_sums", (len(lanes), n, n, outputs, inputs), np.float32)
 
-    def work(index: int) -> None:
-        block, share = blocks[index], sums[index]
+    def add(block: Block, share: Any, first_one: bool) -> None:
         lines_y, spread_y = _down(be, "conv_up", "a", block, grads, (0, 0))
         lines_x, spread_x = _down(be, "conv_down", "b", block, planes, start)
-        share[:, len(lines_y) :] = 0
+        if first_one:
+            share[:, len(lines_y) :] = 0
+            share[block.bs :] = 0
         for first, end in cut(len(lines_y), TOGETHER):
             left = _coefficients(be, "conv_products", end - first, outputs, len(spread_y), lines_y.shape[3])
             right = _coefficients(be, "conv_spread", end - first, inputs, len(spread_x), lines_x.shape[3])
             np.matmul(spread_y, lines_y[first:end], out=left)
             np.matmul(spread_x, lines_x[first:end], out=right)
-            done = 0
             for (rows, part), (_, other) in zip(block.products(left), block.products(right)):
-                np.matmul(part, other.swapaxes(2, 3), out=share[rows, first:end])
-                done = rows.stop
-            share[done:, first:end] = 0
+                made = share[rows, first:end]
+                partial = made if first_one else scratch(be, "conv_partial", made.shape, np.float32)
+                np.matmul(part, other.swapaxes(2, 3), out=partial)
+                if not first_one:
+                    made += partial
 
-    run(be, work, len(blocks), dy.size * inputs)
-    dw = kernel_sums(be, n, sums.reshape(len(blocks), n * n, -1), (outputs, inputs, *kernel))
+    def work(index: int) -> None:
+        low, high = lanes[index]
+        for number in range(low, high):
+            add(blocks[number], sums[index], number == low)
+
+    run(be, work, len(lanes), dy.size * inputs)
+    dw = kernel_sums(be, n, sums.reshape(len(lanes), n * n, -1), (outputs, inputs, *kernel))
     return dw if np.isfinite(dw).all() else None
