@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -184,15 +187,34 @@ def test_who_waits_for_a_function_helps_with_its_tasks(monkeypatch):
         event.set()
         hold.wait(60)
 
-    busy = [parallel.aside(CPU, lambda event=event: occupy(event), 1 << 30) for event in held[1:]]
+    busy = [parallel._Job(CPU, lambda _, event=event: occupy(event), 1) for event in held[1:]]
+    for job in busy:
+        parallel._helpers.call(job, 1)
     assert all(event.wait(60) for event in held[1:])
     wait = parallel.aside(CPU, function, 1 << 30)
     assert began.wait(60)
     wait()
     hold.set()
-    for other in busy:
-        other()
+    for job in busy:
+        job.wait()
     assert threading.current_thread() in threads and len(set(threads)) == 2
+
+
+def test_one_function_aside_at_a_time_and_its_arrays_are_let_go(monkeypatch):
+    monkeypatch.setattr("nnlab.backend.threads._chosen", 3)
+    order, arrays = [], [np.zeros(3) for _ in range(4)]
+    kept = [weakref.ref(array) for array in arrays]
+
+    def function(i, array):
+        order.append(i)
+        time.sleep(0.01)
+        order.append(i)
+
+    waits = [parallel.aside(CPU, partial(function, i, arrays.pop()), 1 << 30) for i in range(4)]
+    waits[-1]()
+    assert order == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert all(ref() is None for ref in kept)
+    del waits
 
 
 @pytest.mark.parametrize("threads", [1, 2])

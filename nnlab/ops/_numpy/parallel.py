@@ -170,37 +170,44 @@ def beside(be: Backend, work: int) -> Iterator[Callable[[Callable[[], None]], Ca
 def aside(be: Backend, function: Callable[[], T], work: int) -> Callable[[], T]:
     """Begin ``function()`` on another thread while this one goes on; returns a function that waits for its result.
 
-    Who waits helps with what the other thread has in hand, or calls the function where no thread has begun. Where
-    threads do not pay (``work`` as in :func:`run`), and on a GPU, it is called at once.
+    Who waits helps with what the other thread has in hand, or calls the function where no thread has begun. There is
+    one such function at a time, since each keeps arrays: who begins the next one waits for the last. Where threads do
+    not pay (``work`` as in :func:`run`), and on a GPU, it is called at once.
     """
     if not be.host_memory or work < ASIDE or get_num_threads() == 1:
         found = function()
         return lambda: found
     inner: SimpleQueue[_Job | None] = SimpleQueue()
-    results: list[T] = []
+    functions, results = [function], []
+    del function
 
     def task(_: int) -> None:
         before, _local.inner = getattr(_local, "inner", None), inner
         try:
-            results.append(function())
+            results.append(functions.pop()())  # so its arrays are free afterwards
         finally:
             _local.inner = before
             inner.put(None)
 
+    last = getattr(_local, "last", None)
+    if last is not None:
+        last()
     job = _Job(be, task, 1)
     _helpers.call(job, 1)
-    helped = False
 
-    def wait() -> T:
-        nonlocal helped
-        if not helped:
-            helped = True
+    def end() -> None:
+        if getattr(_local, "last", None) is end:
+            _local.last = None
             job.help()
             while (part := inner.get()) is not None:
                 part.help()
+
+    def wait() -> T:
+        end()
         job.wait()
         return results[0]
 
+    _local.last = end
     return wait
 
 
