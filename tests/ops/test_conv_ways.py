@@ -132,12 +132,22 @@ def test_blocks_of_tiles_change_nothing_but_rounding(forced, monkeypatch, budget
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("limits", [(1, 3, 1, 8), (1 << 22, 2, 1, 3), (10_000, 64, 1, 2), (1, 64, 20, 64)])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"BUDGET": 1, "IMAGES": 3, "WIDE": 1},
+        {"IMAGES": 2, "WIDE": 1, "LANES": 3},
+        {"BUDGET": 10_000, "WIDE": 1, "LANES": 2, "HALF": 2},
+        {"BUDGET": 1, "WIDE": 20, "LANES": 64},
+        {"SMALL": 35 * 20, "NARROW": 2, "TOGETHER": 2, "SUMS": 1},  # products of 20 columns at most
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("height", [2, 19, 20, 21, 22])
 def test_blocks_of_tiles_batch_last(forced, monkeypatch, order, limits, height):
     x, w, b, dy, g = case((7, 5, height, 30), (7, 5, 3, 3), 1, 1)
     wanted = by_loops(x, w, b, dy, g)
-    for name, value in zip(("BUDGET", "IMAGES", "WIDE", "LANES"), limits):
+    for name, value in limits.items():
         monkeypatch.setattr(tiles, name, value)
     forced(TILES)
     for found, right in zip(passes(in_memory(x, order), w, b, in_memory(dy, order), g), wanted):

@@ -184,7 +184,7 @@ def aside(be: Backend, function: Callable[[], T], work: int) -> Callable[[], T]:
     def task(_: int) -> None:
         before, _local.inner = getattr(_local, "inner", None), inner
         try:
-            results.append(functions.pop()())  # so its arrays are free afterwards
+            results.append(functions.pop()())  # who holds the way to wait holds no arrays any more
         finally:
             _local.inner = before
             inner.put(None)
